@@ -14,6 +14,7 @@ Failure                  the call did not do what was asked; says why and what t
 ├─ Stale                 the precondition names an older state
 ├─ TooLarge              more than may be returned or read at once
 ├─ Unsupported           the system behind cannot do this
+├─ Spent                 an operator's budget, or patience with repeats, is used up
 ├─ Crashed               our own fault; the cause is in the server's log
 └─ Later                 try again                              retry_after_s
    ├─ Busy  RateLimited  TimedOut  Unavailable
@@ -142,6 +143,12 @@ class TooLarge(Failure):
 
 class Unsupported(Failure):
     code = "unsupported"
+
+
+class Spent(Failure):
+    """An operator's bound is used up; asking the same again will not help."""
+
+    code = "budget_spent"
 
 
 class Crashed(Failure):

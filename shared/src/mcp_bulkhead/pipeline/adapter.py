@@ -1,0 +1,461 @@
+"""The only file that knows the SDK's seams: an `MCPServer` subclass and two middlewares.
+
+`Server.middleware` is provisional in the SDK and sees raw params and finished wire results: good for the record of
+every call, useless for policy on results. The public `call_tool`, `read_resource` and `get_prompt` see the original
+exception and the result object: there the call's layers run. Listings and completion have no such hook, so their layers
+run in an inner middleware. Whatever the SDK would say to a client about a failure, we say instead.
+"""
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from typing import Any, Final, cast
+
+import anyio
+import mcp_types as types
+from mcp.server.caching import CacheHint
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.lowlevel.server import NotificationOptions
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.prompts import Prompt as SdkPrompt
+from mcp.server.mcpserver.prompts.base import PromptArgument
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import ToolsListChanged
+from mcp.shared.uri_template import UriTemplate
+from pydantic import AnyUrl, ValidationError
+
+from ..arguments import explained, understood
+from ..errors import Crashed, Failure, Invalid, Missing, OutsideRoot
+from ..guards.text import clean
+from ..resources import Contents, Listed, Prompt, Resource
+from ..results import error_object, render_failure
+from ..server import Server
+from ..tools import Tool
+from . import AT_THE_CALL, AT_THE_HANDLER, AT_THE_WIRE
+from .call import Call, Caller, current_call_or_none, entered
+from .identity import caller_of
+from .invoke import as_sdk_tool, with_given
+from .layers import Layer, compose
+from .runtime import Runtime
+
+log = logging.getLogger("mcp_bulkhead")
+
+FAILURE: Final = -31_000
+"""Our JSON-RPC code for a failure that is no protocol fault: outside the range JSON-RPC and MCP reserve."""
+
+COUNTED: Final = frozenset(
+    {
+        "tools/list",
+        "resources/list",
+        "resources/templates/list",
+        "prompts/list",
+        "completion/complete",
+        "subscriptions/listen",
+    }
+)
+SWITCH_EVERY_S: Final = 0.4
+LIST_TTL_MS: Final = 60_000
+
+
+class BulkheadServer(MCPServer[Any]):
+    """A `Server` on the SDK, with the pipeline around every call."""
+
+    def __init__(self, server: Server, runtime: Runtime, *, title: str, instructions: str) -> None:
+        self.declared: Mapping[str, Tool] = {tool.name: tool for tool in server.tools}
+        self.described = server
+        self.runtime = runtime
+        self.templates = [(UriTemplate.parse(each.template), each) for each in server.resources]
+        self.legacy_sessions: dict[int, Any] = {}
+        super().__init__(
+            name=f"bulkhead-{runtime.server}",
+            title=title,
+            version=runtime.version,
+            instructions=instructions,
+            tools=[as_sdk_tool(tool, server, runtime) for tool in server.tools],
+            lifespan=self.alive,
+            cache_hints={
+                "tools/list": CacheHint(ttl_ms=LIST_TTL_MS),
+                "prompts/list": CacheHint(ttl_ms=LIST_TTL_MS),
+                "resources/templates/list": CacheHint(ttl_ms=LIST_TTL_MS),
+                "resources/list": CacheHint(),
+                "resources/read": CacheHint(),
+                "server/discover": CacheHint(ttl_ms=LIST_TTL_MS),
+            },
+            middleware=[self.around_listings],
+        )
+        self.middleware.insert(0, self.around_the_wire)
+        for prompt in server.prompts:
+            self.add_prompt(self.as_sdk_prompt(prompt))
+        if any(each.complete for each in (*server.resources, *server.prompts)):
+            self.completion()(self.complete)
+        options = NotificationOptions(tools_changed=True)
+        plain = self._lowlevel_server.create_initialization_options
+        self._lowlevel_server.create_initialization_options = lambda notification_options=None, *rest, **more: plain(  # type: ignore[method-assign]
+            notification_options or options, *rest, **more
+        )
+
+    @property
+    def lowlevel(self) -> Any:
+        """The SDK's protocol server under this one, for a transport of our own."""
+        return self._lowlevel_server
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def alive(self, _: MCPServer[Any]) -> AsyncIterator[Any]:
+        """While a client may call: the backend is open and the kill switch is watched."""
+        self.runtime.switch.look()
+        async with self.described.backend as backend, anyio.create_task_group() as tasks:
+            tasks.start_soon(self.watch_switch)
+            yield {"backend": backend}
+            tasks.cancel_scope.cancel()
+
+    async def watch_switch(self) -> None:
+        while True:
+            await anyio.sleep(SWITCH_EVERY_S)
+            if self.runtime.switch.look():
+                await self.obey_switch()
+
+    async def obey_switch(self) -> None:
+        """Stop what is in flight, tell every client that the list changed, and write it down."""
+        off = self.runtime.switch.off
+        for call in list(self.runtime.in_flight):
+            if call.cancel is not None and call.tool is not None and self.runtime.switch.is_off(call.name):
+                call.switched_off = True
+                call.cancel.cancel()
+        if self.runtime.audit is not None:
+            self.runtime.audit.append({"phase": "switch", "server": self.runtime.server, "off": sorted(off)})
+        log.warning("kill switch: now off: %s", ", ".join(sorted(off)) or "nothing")
+        await self._subscriptions.publish(ToolsListChanged())
+        for session in list(self.legacy_sessions.values()):
+            with anyio.move_on_after(1):
+                await session.send_tool_list_changed()
+
+    # -- at the wire ----------------------------------------------------------------------------------------------
+
+    async def around_the_wire(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """One record and one measurement for every request that reaches the server, whatever becomes of it."""
+        if ctx.request_id is None:
+            return await call_next(ctx)
+        call = self.call_of(ctx)
+
+        async def inner() -> HandlerResult:
+            try:
+                result = await call_next(ctx)
+            except MCPError as error:
+                if call.failure is None:
+                    call.fail(Invalid(error.error.message, code=f"jsonrpc{error.error.code}"))
+                raise
+            except ValidationError as error:
+                call.fail(Invalid("malformed request", code="malformed_request"))
+                raise MCPError(types.INVALID_PARAMS, "Invalid request parameters") from error
+            except Exception as error:
+                log.exception("%s crashed", call.method)
+                call.fail(Crashed("crashed"))
+                raise MCPError(types.INTERNAL_ERROR, "Internal error") from error
+            if ctx.method == "initialize" and id(ctx.session) not in self.legacy_sessions:
+                self.remember_session(ctx)
+            return result
+
+        with entered(call):
+            return cast("HandlerResult", await compose(AT_THE_WIRE, self.runtime, call, inner)())
+
+    def call_of(self, ctx: ServerRequestContext[Any, Any]) -> Call:
+        params = ctx.params or {}
+        name = params.get("name", params.get("uri"))
+        trace = str((ctx.meta or {}).get("traceparent", "")).split("-")
+        arguments = params.get("arguments")
+        return Call(
+            method=ctx.method,
+            name=name if isinstance(name, str) else None,
+            arguments=cast("Mapping[str, Any]", arguments) if isinstance(arguments, Mapping) else {},
+            caller=caller_of(ctx, self.runtime),
+            protocol=ctx.protocol_version,
+            transport=self.runtime.transport,
+            request_id=ctx.request_id,
+            trace_id=trace[1] if len(trace) == 4 else None,  # noqa: PLR2004 - version-trace-span-flags
+            span_id=trace[2] if len(trace) == 4 else None,  # noqa: PLR2004
+            report=ctx.session.report_progress,
+            leg=2 if params.get("inputResponses") else 1,
+        )
+
+    def remember_session(self, ctx: ServerRequestContext[Any, Any]) -> None:
+        """Legacy clients learn of changes by notification only, so their sessions are kept while they live."""
+        self.legacy_sessions[id(ctx.session)] = ctx.session
+        while len(self.legacy_sessions) > 1_000:  # noqa: PLR2004 - the SDK's own cap on sessions is of this order
+            self.legacy_sessions.pop(next(iter(self.legacy_sessions)))
+
+    async def around_listings(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """The call's layers for the methods that have no public hook."""
+        call = current_call_or_none()
+        if call is None or ctx.method not in COUNTED:
+            return await call_next(ctx)
+        if ctx.method == "completion/complete":
+            call.scope = self.scope_of_completion(ctx.params or {})
+        return cast("HandlerResult", await self.through(AT_THE_CALL, call, lambda: call_next(ctx)))
+
+    async def through(self, layers: tuple[Layer, ...], call: Call, inner: Any) -> Any:
+        """Run `inner` behind `layers`; a failure becomes a protocol error with the same object as its data."""
+        try:
+            return await compose(layers, self.runtime, call, inner)()
+        except Failure as failure:
+            call.fail(failure)
+            code = types.INVALID_PARAMS if isinstance(failure, Invalid | Missing | OutsideRoot) else FAILURE
+            data: dict[str, Any] = {"error": error_object(failure, self.runtime.redact)}
+            if call.method == "resources/read" and call.name is not None:
+                data["uri"] = clean(call.name).text
+            raise MCPError(code, data["error"]["message"], data) from failure
+
+    # -- tools ----------------------------------------------------------------------------------------------------
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        call, tool = current_call_or_none(), self.declared.get(name)
+        if call is None or call.entered:
+            raise RuntimeError("a tool is called through the pipeline, once per call")
+        if tool is None:
+            raise MCPError(types.INVALID_PARAMS, "Unknown tool. tools/list names the tools of this server.")
+        call.entered, call.tool, call.scope, call.personal = True, tool, tool.scope, tool.personal
+        registered = cast("Any", self._tool_manager.get_tool(name))
+        call.arguments = given = understood(arguments, registered.parameters)
+        call.targets = tool.targets_of(given)
+
+        async def inner() -> types.CallToolResult | types.InputRequiredResult:
+            return await self.invoke(call, name, given, context)
+
+        try:
+            return await compose(AT_THE_CALL, self.runtime, call, inner)()
+        except Failure as failure:
+            return self.failed(call, failure)
+
+    async def invoke(
+        self, call: Call, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """The SDK's own way to the handler; what it wraps is unwrapped again."""
+        try:
+            result = await super().call_tool(name, arguments, context)
+        except ToolError as wrapped:
+            raise self.unwrapped(call, wrapped.__cause__ or wrapped) from wrapped
+        call.valid_arguments = True
+        if isinstance(result, types.CallToolResult):
+            text = first_text(result)
+            call.bytes_out = len(text.encode("utf-8", "replace"))
+            self.stop_repeats(call, text)
+        return result
+
+    def unwrapped(self, call: Call, cause: BaseException) -> Failure:
+        if isinstance(cause, ValidationError):
+            call.valid_arguments = False
+            return explained(cause)
+        if isinstance(cause, Failure):
+            return cause
+        return self.crashed(call, cause)
+
+    def crashed(self, call: Call, cause: BaseException) -> Crashed:
+        reference = token_hex(4)
+        log.error("%s failed unexpectedly [%s]", call.name, reference, exc_info=cause)
+        return Crashed(
+            f"Something went wrong on our side (reference {reference}).",
+            hint="Do not repeat the same call; try another way, and tell the user the reference: the log has the cause.",
+        )
+
+    def failed(self, call: Call, failure: Failure) -> types.CallToolResult:
+        call.fail(failure)
+        result = render_failure(failure, self.runtime.redact)
+        call.bytes_out = len(first_text(result))
+        return result
+
+    def stop_repeats(self, call: Call, answer: str) -> None:
+        if call.tool is not None and call.tool.reads:
+            self.runtime.limits.repeated(call, repr(sorted(call.arguments.items(), key=lambda item: item[0])), answer)
+        else:
+            self.runtime.limits.forget_reads(call)
+
+    async def list_tools(self) -> list[types.Tool]:
+        """The tools this caller may use now, in their declared order: it depends on authorization, never on the session."""
+        call, listed = current_call_or_none(), await super().list_tools()
+        return [
+            tool
+            for tool in listed
+            if not self.runtime.switch.is_off(tool.name)
+            and (call is None or call.caller.may(self.declared[tool.name].scope))
+        ]
+
+    # -- resources ------------------------------------------------------------------------------------------------
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | types.InputRequiredResult:
+        call = current_call_or_none()
+        if call is None or call.entered:
+            raise RuntimeError("a resource is read through the pipeline, once per call")
+        call.entered = True
+        address = str(uri)
+        call.targets = (address,)
+        found = next(((each, match) for each, match in self.matching(address)), None)
+
+        async def inner() -> list[ReadResourceContents]:
+            if found is None:
+                raise Missing("There is no such resource.", hint="resources/templates/list shows the forms that exist.")
+            each, variables = found
+            contents = await compose(
+                AT_THE_HANDLER, self.runtime, call, lambda: self.contents_of(each, variables)
+            )()
+            return [self.as_read(call, each, contents)]
+
+        call.scope = found[0].scope if found else None
+        return cast("list[ReadResourceContents]", await self.through(AT_THE_CALL, call, inner))
+
+    def matching(self, uri: str) -> Iterable[tuple[Resource, dict[str, Any]]]:
+        for template, each in self.templates:
+            variables = template.match(uri)
+            if variables is not None:
+                yield each, dict(variables)
+
+    async def contents_of(self, each: Resource, variables: Mapping[str, Any]) -> Contents:
+        flat = {key: "/".join(value) if isinstance(value, list) else value for key, value in variables.items()}
+        try:
+            return cast("Contents", await each.handler(**await with_given(each.given, self.described.backend, flat)))
+        except (Failure, MCPError):
+            raise
+        except Exception as error:
+            raise self.crashed(cast("Call", current_call_or_none()), error) from error
+
+    def as_read(self, call: Call, each: Resource, contents: Contents) -> ReadResourceContents:
+        meta = dict(contents.meta or {})
+        body = contents.body
+        if isinstance(body, str):
+            cleaned = clean(body)
+            body = self.runtime.redact(cleaned.text) if self.runtime.redact else cleaned.text
+            if each.untrusted:
+                meta["io.github.mcp-bulkhead/provenance"] = {"untrusted": True, "escaped": dict(cleaned.escaped)}
+        call.bytes_out = len(body)
+        return ReadResourceContents(content=body, mime_type=contents.mime, meta=meta or None)
+
+    async def list_resources(self) -> list[types.Resource]:
+        call = current_call_or_none()
+        listed: list[types.Resource] = []
+        for each in self.described.resources:
+            if each.listing is None or (call is not None and not call.caller.may(each.scope)):
+                continue
+            listed.extend(as_listed(item) for item in await self.listing_of(each))
+        return listed
+
+    async def listing_of(self, each: Resource) -> Sequence[Listed]:
+        call = current_call_or_none()
+        listing = each.listing
+        assert listing is not None
+        if call is None:
+            return await listing(self.described.backend)
+        return cast(
+            "Sequence[Listed]",
+            await compose(AT_THE_HANDLER, self.runtime, call, lambda: listing(self.described.backend))(),
+        )
+
+    async def list_resource_templates(self) -> list[types.ResourceTemplate]:
+        call = current_call_or_none()
+        return [
+            types.ResourceTemplate(
+                uri_template=each.template,
+                name=each.name,
+                title=each.title,
+                description=each.description,
+                mime_type=each.mime,
+            )
+            for each in self.described.resources
+            if call is None or call.caller.may(each.scope)
+        ]
+
+    # -- prompts and completion -----------------------------------------------------------------------------------
+
+    def as_sdk_prompt(self, prompt: Prompt) -> SdkPrompt:
+        return SdkPrompt(
+            name=prompt.name,
+            title=prompt.title,
+            description=prompt.description,
+            arguments=[
+                PromptArgument(name=key, description=said, required=required)
+                for key, (said, required) in prompt.arguments.items()
+            ],
+            fn=prompt.handler,
+        )
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+    ) -> types.GetPromptResult | types.InputRequiredResult:
+        call = current_call_or_none()
+        prompt = next((each for each in self.described.prompts if each.name == name), None)
+        if prompt is None or call is None:
+            raise MCPError(types.INVALID_PARAMS, "Unknown prompt. prompts/list names the prompts of this server.")
+        chosen = prompt
+
+        async def inner() -> types.GetPromptResult:
+            filled = prompt_arguments(chosen, arguments or {})
+            body = await chosen.handler(**await with_given(chosen.given, self.described.backend, filled))
+            call.bytes_out = len(body)
+            message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=clean(body).text))
+            return types.GetPromptResult(description=chosen.description, messages=[message])
+
+        return cast("types.GetPromptResult", await self.through(AT_THE_CALL + AT_THE_HANDLER, call, inner))
+
+    async def complete(
+        self,
+        ref: types.PromptReference | types.ResourceTemplateReference,
+        argument: types.CompletionArgument,
+        context: types.CompletionContext | None,
+    ) -> types.Completion | None:
+        completer = self.completer_for(ref, argument.name)
+        if completer is None:
+            return None
+        try:
+            values = list(await completer(self.described.backend, argument.value))
+        except Failure:
+            return types.Completion(values=[])
+        shown = [clean(value).text for value in values[:100]]
+        return types.Completion(values=shown, has_more=len(values) > len(shown))
+
+    def completer_for(self, ref: types.PromptReference | types.ResourceTemplateReference, argument: str) -> Any:
+        if isinstance(ref, types.PromptReference):
+            return next((each.complete.get(argument) for each in self.described.prompts if each.name == ref.name), None)
+        return next(
+            (each.complete.get(argument) for each in self.described.resources if each.template == ref.uri), None
+        )
+
+    def scope_of_completion(self, params: Mapping[str, Any]) -> str | None:
+        """Completing a place is reading it: the scope is that of the resource whose variable is completed."""
+        ref = params.get("ref")
+        uri = cast("Mapping[str, Any]", ref).get("uri") if isinstance(ref, Mapping) else None
+        scopes = {each.scope for each in self.described.resources if uri is None or each.template == uri}
+        return min(scopes, default=None)
+
+
+def first_text(result: types.CallToolResult) -> str:
+    first = result.content[0] if result.content else None
+    return first.text if isinstance(first, types.TextContent) else ""
+
+
+def as_listed(item: Listed) -> types.Resource:
+    return types.Resource(
+        uri=clean(item.uri).text,
+        name=clean(item.name).text,
+        description=item.description,
+        mime_type=item.mime,
+        size=item.size,
+        annotations=types.Annotations(last_modified=item.modified) if item.modified else None,
+    )
+
+
+def prompt_arguments(prompt: Prompt, sent: Mapping[str, Any]) -> dict[str, str]:
+    missing = [key for key, (_, required) in prompt.arguments.items() if required and not sent.get(key)]
+    if missing:
+        raise Invalid(f"{missing[0]}: is required.", field=missing[0], problem="is required", hint="Fill it and ask again.")
+    unknown = [key for key in sent if key not in prompt.arguments]
+    if unknown:
+        raise Invalid("There is an argument this prompt does not take.", hint="prompts/list names its arguments.")
+    defaults = inspect.signature(prompt.handler).parameters
+    return {key: str(sent[key]) if sent.get(key) else str(defaults[key].default) for key in prompt.arguments}

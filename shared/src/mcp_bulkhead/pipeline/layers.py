@@ -1,0 +1,164 @@
+"""The layers around every call, each a few lines: what it checks before, what it books after.
+
+A layer takes the runtime, the call, and `proceed`; it raises a `Failure` to refuse, and returns what it got otherwise.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any
+
+import anyio
+
+from ..errors import NotAllowed, TimedOut
+from ..tools import COST_UNITS
+from .call import Call
+from .runtime import Runtime
+from .switch import switched_off
+
+Proceed = Callable[[], Awaitable[Any]]
+Layer = Callable[[Runtime, Call, Proceed], Awaitable[Any]]
+
+
+async def audited(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """Outermost: whatever happens to a call, refusals and cancellations included, one record tells it."""
+    try:
+        return await proceed()
+    except anyio.get_cancelled_exc_class():
+        call.status = "cancelled"
+        raise
+    finally:
+        if runtime.audit is not None:
+            runtime.audit.append(record_of(runtime, call, phase="outcome" if call.intent else "call"))
+
+
+async def measured(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """Metrics and one log line; neither carries an argument or a result."""
+    try:
+        return await proceed()
+    finally:
+        if runtime.observe is not None:
+            runtime.observe(call)
+        if runtime.log is not None:
+            runtime.log(call)
+
+
+async def switched(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """The operator's kill switch, before anything costs anything."""
+    runtime.switch.check(call.name if call.tool else None)
+    return await proceed()
+
+
+async def permitted(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """The caller's scopes against the declaration's."""
+    if not call.caller.may(call.scope):
+        raise NotAllowed(
+            f"This needs the scope {call.scope}, which the caller does not have.",
+            code="missing_scope",
+            rule="scope",
+            who="the operator, by the caller's scopes",
+            hint=f"Ask the user to grant {call.scope}; the other tools still work.",
+            details={"scope": call.scope},
+        )
+    return await proceed()
+
+
+async def metered(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """Rate and budgets; a second leg of a confirmed call is the same call."""
+    if call.leg == 1:
+        runtime.limits.admit(call, COST_UNITS[call.tool.cost] if call.tool else 1)
+    result = await proceed()
+    runtime.limits.settle(call)
+    return result
+
+
+async def seated(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """One of the seats at work; freed whatever happens."""
+    async with runtime.seats.seat(call):
+        return await proceed()
+
+
+async def intended(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """An effect is written down durably before it happens; if that fails, so does the call."""
+    if runtime.audit is not None and call.tool is not None and not call.tool.reads:
+        intent = token_hex(8)
+        await runtime.audit.append_durable(record_of(runtime, call, phase="intent") | {"intent": intent})
+        call.intent = intent
+    return await proceed()
+
+
+async def timed(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
+    """The deadline, and the handle by which the kill switch stops a call in flight."""
+    limit = (call.tool.deadline_s if call.tool else None) or runtime.settings.deadline_s
+    with anyio.move_on_after(limit) as scope:
+        call.cancel = scope
+        runtime.in_flight.add(call)
+        try:
+            return await proceed()
+        finally:
+            runtime.in_flight.discard(call)
+    if call.switched_off:
+        raise switched_off()
+    raise TimedOut(
+        f"The call did not finish within {limit:g} seconds and was stopped.",
+        hint="Ask for less: a narrower path, a smaller range or fewer results.",
+    )
+
+
+def record_of(runtime: Runtime, call: Call, *, phase: str) -> dict[str, Any]:
+    """The audit's view of a call: who, what, about which targets, and how it ended. Arguments only as a digest."""
+    caller = call.caller
+    record: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "phase": phase,
+        "server": runtime.server,
+        "method": call.method,
+        "name": call.name,
+        "caller": caller.id,
+        "tenant": caller.tenant,
+        "agent": {"name": caller.agent, "version": caller.agent_version},
+        "session": caller.session,
+        "request_id": None if call.request_id is None else str(call.request_id),
+        "trace_id": call.trace_id,
+        "span_id": call.span_id,
+        "targets": targets_of(runtime, call),
+        "args": digest_of(runtime, call),
+    }
+    if phase != "intent":
+        record |= {
+            "decision": "refuse" if call.rule else "allow",
+            "rule": call.rule,
+            "code": call.failure.reason if call.failure else None,
+            "status": call.status,
+            "duration_ms": round(call.elapsed * 1000, 3),
+            "bytes_out": call.bytes_out,
+        }
+        if call.intent:
+            record["intent"] = call.intent
+    return record
+
+
+def digest_of(runtime: Runtime, call: Call) -> str | None:
+    if call.args_digest is None and runtime.audit is not None:
+        call.args_digest = runtime.audit.digest(call.arguments)
+    return call.args_digest
+
+
+def targets_of(runtime: Runtime, call: Call) -> list[str]:
+    if call.personal and runtime.audit is not None:
+        return [runtime.audit.digest(target) for target in call.targets]
+    return list(call.targets)
+
+
+def compose(layers: tuple[Layer, ...], runtime: Runtime, call: Call, inner: Proceed) -> Proceed:
+    """`layers` around `inner`, the first one outermost."""
+    proceed = inner
+    for layer in reversed(layers):
+        proceed = bound(layer, runtime, call, proceed)
+    return proceed
+
+
+def bound(layer: Layer, runtime: Runtime, call: Call, proceed: Proceed) -> Proceed:
+    return lambda: layer(runtime, call, proceed)
+
+
