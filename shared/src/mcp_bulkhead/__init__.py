@@ -1,5 +1,6 @@
 """Bulkhead: the library under narrow, production-grade MCP servers. The public names, sorted; each loads when it is used."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from .resources import Listed as Listed
     from .resources import prompt as prompt
     from .resources import resource as resource
+    from .results import Embedded as Embedded
     from .results import Link as Link
     from .results import Media as Media
     from .results import Page as Page
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
     from .tools import Given as Given
     from .tools import tool as tool
 
-HOMES = {
+HOMES: Mapping[str, str] = {
     "Call": "pipeline.call",
     "Contents": "resources",
     "Cursor": "tools",
+    "Embedded": "results",
     "Example": "spec",
     "Given": "tools",
     "Link": "results",
@@ -56,7 +59,7 @@ HOMES = {
     "tool": "tools",
 }
 
-__all__ = sorted(HOMES)
+__all__ = [*HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,9 +14,13 @@ from .settings import Parsed, ServerSettings, SettingsError, parse, secret_value
 from .spec import ServerSpec
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from .audit import AuditLog
+    from .guards.secrets import Redactor
     from .pipeline.adapter import BulkheadServer
     from .pipeline.runtime import Runtime
+    from .telemetry.metrics import Telemetry
 
 log = logging.getLogger("mcp_bulkhead")
 
@@ -89,18 +93,28 @@ def serve_demo(spec: ServerSpec) -> int:
 
 
 def assemble(
-    spec: ServerSpec, settings: ServerSettings, *, transport: Transport = "memory", audit: "AuditLog | None" = None
+    spec: ServerSpec,
+    settings: ServerSettings,
+    *,
+    transport: Transport = "memory",
+    audit: "AuditLog | None" = None,
+    redactor: "Redactor | None" = None,
 ) -> "BulkheadServer":
     """The server with its pipeline, on the SDK, ready for a transport (or for `mcp.client.Client` in memory)."""
     from .pipeline.adapter import BulkheadServer
 
     described = spec.build(settings)
-    runtime = runtime_of(spec, settings, transport=transport, audit=audit)
+    runtime = runtime_of(spec, settings, transport=transport, audit=audit, redactor=redactor)
     return BulkheadServer(described, runtime, title=spec.title, instructions=described.instructions)
 
 
 def runtime_of(
-    spec: ServerSpec, settings: ServerSettings, *, transport: Transport, audit: "AuditLog | None"
+    spec: ServerSpec,
+    settings: ServerSettings,
+    *,
+    transport: Transport,
+    audit: "AuditLog | None",
+    redactor: "Redactor | None",
 ) -> "Runtime":
     from .pipeline.limits import Limits, Seats
     from .pipeline.runtime import Runtime, bounds_of
@@ -108,7 +122,6 @@ def runtime_of(
     from .state.cursors import Cursors
 
     bounds = bounds_of(settings)
-    redactor = redactor_of(settings)
     return Runtime(
         server=spec.name,
         version=spec.version,
@@ -119,26 +132,35 @@ def runtime_of(
         switch=KillSwitch(settings.kill_file),
         transport=transport,
         audit=audit,
-        redact=redactor,
+        redact=redaction_of(settings, redactor or redactor_of(settings)),
     )
 
 
-def redactor_of(settings: ServerSettings) -> Callable[[str], str] | None:
-    """Removes this server's own secrets from whatever leaves; nothing to do when it has none."""
-    from pydantic import SecretStr
-
-    secrets = [value for name in type(settings).model_fields if isinstance(value := getattr(settings, name), SecretStr)]
-    if not secrets:
-        return None
+def redactor_of(settings: ServerSettings) -> "Redactor":
+    """Knows this server's own secrets; whatever leaves, log lines included, is searched for them."""
     from .guards.secrets import Redactor
 
-    redactor, known = Redactor(), set[str]()
+    return Redactor(secrets_of(settings))
+
+
+def secrets_of(settings: ServerSettings) -> "list[SecretStr]":
+    from pydantic import SecretStr
+
+    fields = (getattr(settings, name) for name in type(settings).model_fields)
+    return [value for value in fields if isinstance(value, SecretStr)]
+
+
+def redaction_of(settings: ServerSettings, redactor: "Redactor") -> Callable[[str], str] | None:
+    """Removes known secrets from results; nothing to do for a server that has none."""
+    secrets = secrets_of(settings)
+    if not secrets:
+        return None
+    known = [secret.get_secret_value() for secret in secrets]
 
     def redact(text: str) -> str:
-        for secret in secrets:  # a secret in a file may have been replaced since
-            value = secret.get_secret_value()
-            if value not in known:
-                known.add(value)
+        for place, secret in enumerate(secrets):
+            if (value := secret.get_secret_value()) != known[place]:  # its file was replaced
+                known[place] = value
                 redactor.register(value)
         return redactor.redact(text, shapes=False).text
 
@@ -177,7 +199,6 @@ def kept_key(path: Path) -> bytes:
 
 def leave_at_once(code: int) -> int:
     """End the process now: a thread stuck in a dead mount must not keep it alive. The audit is flushed before."""
-    sys.stderr.flush()
     os._exit(code)
 
 
@@ -187,14 +208,15 @@ def serve(spec: ServerSpec, settings: ServerSettings, leave: Callable[[int], int
     from .transport.stdio import Wire
 
     wire = None if settings.http else Wire()
-    configure(settings.log_level, spec.name)
+    redactor = redactor_of(settings)
+    logs = configure(settings.log_level, spec.name, ours=("mcp_bulkhead", spec.module), redactor=redactor)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     import anyio
 
     audit = audit_of(spec, settings)
-    code = 1
+    code, telemetry = 1, None
     try:
-        server = assemble(spec, settings, transport="tcp" if settings.http else "pipe", audit=audit)
+        server = assemble(spec, settings, transport="tcp" if settings.http else "pipe", audit=audit, redactor=redactor)
         telemetry = instrument(server, settings)
         if wire is not None:
             anyio.run(serve_stdio, server, wire)
@@ -209,8 +231,11 @@ def serve(spec: ServerSpec, settings: ServerSettings, leave: Callable[[int], int
     except Exception:
         log.exception("the server stopped")
     finally:
+        if telemetry is not None:
+            telemetry.close()
         if audit is not None:
             audit.close()
+        logs.flush()
     return leave(code)
 
 
@@ -229,8 +254,8 @@ def audit_of(spec: ServerSpec, settings: ServerSettings) -> "AuditLog | None":
     return audit
 
 
-def instrument(server: "BulkheadServer", settings: ServerSettings) -> Any:
-    """Hang the log line and the metrics on the pipeline."""
+def instrument(server: "BulkheadServer", settings: ServerSettings) -> "Telemetry | None":
+    """Hang the log line and the metrics on the pipeline; what nobody exports costs nothing."""
     from .telemetry.calls import call_log, call_metrics
 
     runtime = server.runtime

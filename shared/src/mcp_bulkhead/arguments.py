@@ -51,7 +51,11 @@ def is_filler(value: Any, declared: Mapping[str, Any]) -> bool:
         return True
     if value == "":
         return declared.get("type") != "string" or "enum" in declared or "default" not in declared
-    return isinstance(value, list) and declared.get("type") != "array" and cast("list[Any]", value) in ([], [None], ["null"])
+    return (
+        isinstance(value, list)
+        and declared.get("type") != "array"
+        and cast("list[Any]", value) in ([], [None], ["null"])
+    )
 
 
 def unpacked(value: Any, declared: Mapping[str, Any]) -> Any:
@@ -74,7 +78,9 @@ def explained(error: ValidationError) -> Invalid:
     """Pydantic's findings as field and problem; what was sent is the caller's and stays out."""
     problems: list[dict[str, str]] = []
     for each in error.errors(include_url=False, include_context=True, include_input=False)[:MAX_PROBLEMS]:
-        problems.append({"field": location(each["loc"], known=each["type"] != "extra_forbidden"), "problem": problem(each)})
+        problems.append(
+            {"field": location(each["loc"], known=each["type"] != "extra_forbidden"), "problem": problem(each)}
+        )
     first = problems[0]
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return Invalid(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from .results import Part
 from .tools import Given, flow, given_marker
 
 Complete = Callable[[Any, str], Awaitable[Sequence[str]]]
@@ -63,7 +64,10 @@ def resource(
     untrusted: bool = False,
     deadline: float | None = None,
 ) -> Callable[[Callable[..., Awaitable[Contents]]], Resource]:
-    """Declare a resource template. The handler takes the template's variables by name, and what is given."""
+    """Declare a resource, or with variables in its URI a template; the handler takes them by name, and what is given.
+
+    A resource of one fixed URI is listed by itself; what a template leads to is listed by `listing`.
+    """
 
     def declare(handler: Callable[..., Awaitable[Contents]]) -> Resource:
         hints = get_type_hints(handler, include_extras=True)
@@ -87,12 +91,15 @@ def resource(
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A declared prompt: few, string, single-word arguments, because clients split them on blanks."""
+    """A declared prompt: few, string, single-word arguments, because clients split them on blanks.
+
+    The handler gives one text, or several parts that become one message each.
+    """
 
     name: str
     title: str
     description: str
-    handler: Callable[..., Awaitable[str]]
+    handler: Callable[..., Awaitable[str | Sequence[Part]]]
     arguments: Mapping[str, tuple[str, bool]]
     complete: Mapping[str, Complete]
     given: Mapping[str, Given]
@@ -100,10 +107,10 @@ class Prompt:
 
 def prompt(
     *, title: str, complete: Mapping[str, Complete] | None = None, **arguments: str
-) -> Callable[[Callable[..., Awaitable[str]]], Prompt]:
+) -> Callable[[Callable[..., Awaitable[str | Sequence[Part]]]], Prompt]:
     """Declare a prompt; each keyword describes an argument of the handler."""
 
-    def declare(handler: Callable[..., Awaitable[str]]) -> Prompt:
+    def declare(handler: Callable[..., Awaitable[str | Sequence[Part]]]) -> Prompt:
         import inspect
 
         hints = get_type_hints(handler, include_extras=True)

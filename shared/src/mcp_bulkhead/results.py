@@ -7,17 +7,27 @@ structure. Nothing else in the library builds a result.
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar, cast
 
-from mcp_types import CallToolResult, ContentBlock, ImageContent, AudioContent, ResourceLink, TextContent
+from mcp_types import (
+    AudioContent,
+    BlobResourceContents,
+    CallToolResult,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+)
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import MAX_ERROR_CHARS, Failure, TooLarge
-from .guards.text import clean, clean_json
+from .guards.text import clean, clean_json, json_is_plain, map_strings
 
-CHARS_PER_TOKEN: Final = 4
+CURSOR_ROOM: Final = 200
 ERROR_META: Final = "io.github.mcp-bulkhead/error"
 PROVENANCE_META: Final = "io.github.mcp-bulkhead/provenance"
 
@@ -43,6 +53,22 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """A resource's contents inside an answer or a prompt, with the address they have.
+
+    Some clients show it only as a line, others drop it: what the model must read belongs into the text.
+    """
+
+    uri: str
+    body: str | bytes
+    mime: str
+
+
+Part = str | Media | Embedded | Link
+"""One block of an answer, or one message of a prompt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A payload: file text, a diff, a page. Shown as text only, because some clients drop text beside structure.
 
@@ -53,11 +79,12 @@ class Text:
     next: Any = None
     media: Sequence[Media] = ()
     links: Sequence[Link] = ()
+    embedded: Sequence[Embedded] = ()
     source: str | None = None
 
 
 class Page(BaseModel, Generic[Row]):
-    """Rows and where they go on. `next` is null on the last page."""
+    """Rows and where they go on. The last page has no `next`."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -71,6 +98,15 @@ class Page(BaseModel, Generic[Row]):
         page._after = cast("Callable[[Any], Any]", after)
         page._more = more
         return page
+
+    @property
+    def after(self) -> Callable[[Any], Any] | None:
+        """The position that follows a row, where the page can be cut."""
+        return self._after
+
+    @property
+    def more(self) -> bool:
+        return self._more
 
     _after: Callable[[Any], Any] | None = None
     _more: bool = False
@@ -124,25 +160,42 @@ def render_text(value: Text, to: Rendering) -> CallToolResult:
     if position is not None:
         body = f"{body.rstrip(chr(10))}\n-- more: repeat this call with cursor={json.dumps(to.sign(position))}"
     content: list[ContentBlock] = [TextContent(type="text", text=body)]
-    content.extend(as_block(media) for media in value.media)
-    content.extend(
-        ResourceLink(
-            type="resource_link", uri=clean(link.uri).text, name=clean(link.name).text, mime_type=link.mime, size=link.size
-        )
-        for link in value.links
-    )
+    content.extend(as_block(part, to) for part in (*value.media, *value.embedded, *value.links))
     return CallToolResult(content=content, _meta=to.meta())
 
 
-def as_block(media: Media) -> ContentBlock:
+def as_block(part: Part, to: Rendering) -> ContentBlock:
+    """One part as its protocol block, its text tidied like any other."""
+    if isinstance(part, str):
+        return TextContent(type="text", text=cut_at_line(to.tidy(part), to.hard_chars))
+    if isinstance(part, Media):
+        return shown(part)
+    if isinstance(part, Embedded):
+        return EmbeddedResource(type="resource", resource=contents_of(part, to))
+    return ResourceLink(
+        type="resource_link", uri=clean(part.uri).text, name=clean(part.name).text, mime_type=part.mime, size=part.size
+    )
+
+
+def shown(media: Media) -> ContentBlock:
     encoded = base64.b64encode(media.data).decode()
     if media.mime.startswith("audio/"):
         return AudioContent(type="audio", data=encoded, mime_type=media.mime)
     return ImageContent(type="image", data=encoded, mime_type=media.mime)
 
 
+def contents_of(part: Embedded, to: Rendering) -> TextResourceContents | BlobResourceContents:
+    uri = clean(part.uri).text
+    if isinstance(part.body, bytes):
+        return BlobResourceContents(uri=uri, mime_type=part.mime, blob=base64.b64encode(part.body).decode())
+    text = cut_at_line(to.tidy(part.body), to.hard_chars)
+    return TextResourceContents(uri=uri, mime_type=part.mime, text=text)
+
+
 def cut_at_line(text: str, limit: int) -> str:
     """The longest whole-line beginning of `text` within `limit`; a single over-long line is cut where it must be."""
+    if len(text) <= limit:
+        return text
     edge = text.rfind("\n", 0, limit)
     return text[:edge] if edge > 0 else text[:limit]
 
@@ -151,8 +204,7 @@ def render_model(value: BaseModel, to: Rendering) -> CallToolResult:
     if isinstance(value, Page):
         data, text = fit_page(cast("Page[Any]", value), to)
     else:
-        data = tidy_json(value.model_dump(mode="json", by_alias=True), to)
-        text = compact(data)
+        data, text = tidied(value, to)
     if len(text) > to.hard_chars:
         raise TooLarge(
             "The answer is larger than one call may return.",
@@ -164,37 +216,46 @@ def render_model(value: BaseModel, to: Rendering) -> CallToolResult:
 
 def fit_page(page: Page[Any], to: Rendering) -> tuple[dict[str, Any], str]:
     """Keep the rows that fit the budget; sign the place where they stop."""
-    data = tidy_json(page.model_dump(mode="json", by_alias=True), to)
+    data, text = tidied(page, to)
     rows = cast("list[Any]", data["rows"])
-    kept, size = 0, len(compact({**data, "rows": []})) + 200
-    for row in rows:
-        size += len(compact(row)) + 1
-        if size > to.max_chars and kept:
-            break
-        kept += 1
-    after = page._after
-    if after is not None and kept and (page._more or kept < len(rows)):
+    kept = len(rows) if len(text) + CURSOR_ROOM <= to.max_chars else fitting(data, rows, to.max_chars)
+    after = page.after
+    if after is not None and kept and (page.more or kept < len(rows)):
         data["next"] = to.sign(after(page.rows[kept - 1]))
+    elif kept == len(rows):
+        return data, text
     data["rows"] = rows[:kept]
     return data, compact(data)
 
 
-def tidy_json(value: Any, to: Rendering) -> Any:
-    """`clean_json` with counts and redaction kept in the rendering."""
-    cleaned, escaped = clean_json(value)
-    for kind, count in escaped.items():
-        to.escaped[kind] = to.escaped.get(kind, 0) + count
-    return redact_json(cleaned, to.redact) if to.redact else cleaned
+def fitting(data: Mapping[str, Any], rows: Sequence[Any], most: int) -> int:
+    """How many rows fit; one always does, or the answer could never go on."""
+    size = len(compact({**data, "rows": []})) + CURSOR_ROOM
+    for kept, row in enumerate(rows):
+        size += len(compact(row)) + 1
+        if size > most:
+            return max(kept, 1)
+    return len(rows)
+
+
+def tidied(value: BaseModel, to: Rendering) -> tuple[dict[str, Any], str]:
+    """The model as JSON, twice: as data and as text. Nearly always one look at the text shows that nothing needs care."""
+    data: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    text = compact(data)
+    if not json_is_plain(text):
+        cleaned = clean_json(data)
+        for kind, count in cleaned.escaped.items():
+            to.escaped[kind] = to.escaped.get(kind, 0) + count
+        data = cast("dict[str, Any]", cleaned.value)
+        text = compact(data)
+    if to.redact is not None and to.redact(text) != text:
+        data = cast("dict[str, Any]", redact_json(data, to.redact))
+        text = compact(data)
+    return data, text
 
 
 def redact_json(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, list):
-        return [redact_json(item, redact) for item in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {key: redact_json(item, redact) for key, item in cast("dict[str, Any]", value).items()}
-    return value
+    return map_strings(value, redact)
 
 
 def render_failure(failure: Failure, redact: Callable[[str], str] | None = None) -> CallToolResult:

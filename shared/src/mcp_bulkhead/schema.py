@@ -1,75 +1,163 @@
 """Schemas every client accepts: a plain root object, one plain type per property, nothing a model API rejects.
 
-Gemini answers one bad keyword with an error for the whole request, Cursor refuses null unions, Codex drops bounds: so the
-keywords go, and what they said is repeated in the description.
+Gemini answers one bad keyword with an error for the whole request, Cursor refuses null unions, Codex drops bounds: so
+the keywords go, and what they said is repeated in the description.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 DROPPED: Final = frozenset({"title", "format", "const", "pattern", "examples", "deprecated", "discriminator", "$defs"})
-LIMITS: Final = (("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", " items"))
+DATA: Final = frozenset({"default", "enum"})
+"""Keywords whose value is data: what looks like a schema inside is none."""
+
+PORTABLE: Final = (
+    "type",
+    "description",
+    "enum",
+    "properties",
+    "required",
+    "items",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "default",
+    "additionalProperties",
+)
+"""All that an input schema may say, in the order it is said."""
+
+LIMITS: Final = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " items"),
+)
+Node = Mapping[str, Any]
 
 
-def portable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """An input schema in the subset all clients take, with limits and defaults told in words."""
-    shaped = output(schema)
-    properties = cast("dict[str, dict[str, Any]]", shaped.setdefault("properties", {}))
-    required = set(cast("list[str]", shaped.get("required", [])))
-    for name, each in properties.items():
-        described(each, optional=name not in required)
-    shaped["type"] = "object"
-    shaped["additionalProperties"] = False
-    return {key: shaped[key] for key in ("type", "properties", "required", "additionalProperties") if key in shaped}
+def portable(schema: Node) -> dict[str, Any]:
+    """An input schema in the subset all clients take, with limits and defaults told in words.
+
+    Raises TypeError for a parameter that has no single plain type: clients would guess one, each its own.
+    """
+    definitions = cast("Node", schema.get("$defs", {}))
+    root = narrowed(cast("dict[str, Any]", inlined(schema, definitions, (), None)), "the arguments")
+    return {
+        "type": "object",
+        "properties": root.get("properties", {}),
+        **({"required": root["required"]} if root.get("required") else {}),
+        "additionalProperties": False,
+    }
 
 
-def output(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """An output schema with references inlined and noise gone."""
-    return cast("dict[str, Any]", inlined(schema, cast("Mapping[str, Any]", schema.get("$defs", {})), ()))
+def output(schema: Node) -> dict[str, Any]:
+    """An output schema with references inlined and noise gone. A field that may be null is left out when it is."""
+    return cast("dict[str, Any]", inlined(schema, cast("Node", schema.get("$defs", {})), (), None))
 
 
-def inlined(node: Any, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
+def inlined(node: Any, definitions: Node, inside: tuple[str, ...], owner: str | None) -> Any:
+    """`node` without references, titles and null branches; `owner` is the property it describes, if it does."""
     if isinstance(node, list):
-        return [inlined(item, definitions, inside) for item in cast("list[Any]", node)]
+        return [inlined(item, definitions, inside, None) for item in cast("list[Any]", node)]
     if not isinstance(node, Mapping):
         return node
-    node = cast("Mapping[str, Any]", node)
+    node = cast("Node", node)
     if "$ref" in node:
         name = str(node["$ref"]).rpartition("/")[2]
         if name in inside:
             return {"type": "object"}
         siblings = {key: value for key, value in node.items() if key != "$ref"}
-        return inlined({**definitions[name], **siblings}, definitions, (*inside, name))
-    kept = {key: value for key, value in node.items() if key not in DROPPED or (key == "title" and not isinstance(value, str))}
-    arms = cast("list[Mapping[str, Any]]", kept.pop("anyOf", []))
+        return inlined({**definitions[name], **siblings}, definitions, (*inside, name), owner)
+    kept = {key: value for key, value in node.items() if key not in DROPPED}
+    arms = cast("list[Node]", kept.pop("anyOf", []))
     if arms:
-        kept |= one_arm(arms, definitions, inside)
-    if "properties" in kept:
-        properties = cast("Mapping[str, Any]", kept.pop("properties"))
-        kept["properties"] = {key: inlined(value, definitions, inside) for key, value in properties.items()}
+        kept = one_arm(arms, definitions, inside, owner) | kept
+    properties = cast("Mapping[str, Any]", kept.get("properties", {}))
+    required = [name for name in cast("list[str]", kept.pop("required", [])) if not nullable(properties.get(name))]
+    if required:
+        kept["required"] = required
     return {
-        key: value if key == "properties" else inlined(value, definitions, inside)
+        key: plain_properties(value, definitions, inside)
+        if key == "properties"
+        else value
+        if key in DATA
+        else inlined(value, definitions, inside, None)
         for key, value in kept.items()
         if not (key == "default" and value is None)
     }
 
 
-def one_arm(arms: list[Mapping[str, Any]], definitions: Mapping[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
-    """`X | None` is `X`; any wider union has no portable form and says nothing about its type."""
+def plain_properties(properties: Mapping[str, Any], definitions: Node, inside: tuple[str, ...]) -> dict[str, Any]:
+    return {name: inlined(value, definitions, inside, name) for name, value in properties.items()}
+
+
+def nullable(node: Any) -> bool:
+    arms = cast("Sequence[Node]", cast("Node", node).get("anyOf", ())) if isinstance(node, Mapping) else ()
+    return any(arm.get("type") == "null" for arm in arms)
+
+
+def one_arm(arms: list[Node], definitions: Node, inside: tuple[str, ...], owner: str | None) -> dict[str, Any]:
+    """`X | None` is `X` for a property, which is left out when it is null; any wider union says nothing of its type.
+
+    The items of a list and the values of a mapping cannot be left out: there a null must stay allowed.
+    """
     real = [arm for arm in arms if arm.get("type") != "null"]
-    return cast("dict[str, Any]", inlined(real[0], definitions, inside)) if len(real) == 1 else {}
+    if len(real) != 1 or (owner is None and len(arms) != len(real)):
+        return {}
+    return cast("dict[str, Any]", inlined(real[0], definitions, inside, owner))
 
 
-def described(field: dict[str, Any], *, optional: bool) -> None:
-    """Bounds and defaults in words: several clients never show the keywords, one drops them before validating."""
+def narrowed(node: dict[str, Any], name: str, *, optional: bool = False) -> dict[str, Any]:
+    """`node` in the keywords all clients know; what they cannot say goes into the description."""
+    kind = node.get("type")
+    if not isinstance(kind, str):
+        raise TypeError(f"{name}: a parameter has one plain type, or clients send what they guess")
+    said = inclusive(node, whole=kind == "integer")
+    if "enum" in node and not all(isinstance(value, str) for value in node["enum"]):
+        said.append(f"one of {', '.join(map(str, node.pop('enum')))}")
+    if not isinstance(node.get("additionalProperties"), bool):
+        node.pop("additionalProperties", None)
+    if isinstance(node.get("items"), dict):
+        node["items"] = narrowed(node["items"], f"{name}[]")
+    required = set(cast("list[str]", node.get("required", [])))
+    properties = cast("dict[str, dict[str, Any]]", node.get("properties", {}))
+    if properties:
+        node["properties"] = {
+            key: narrowed(each, key, optional=key not in required) for key, each in properties.items()
+        }
+    described(node, said, optional=optional)
+    return {key: node[key] for key in PORTABLE if key in node}
+
+
+def inclusive(node: dict[str, Any], *, whole: bool) -> list[str]:
+    """Bounds that exclude their end as bounds that include it; what only words can say is returned."""
     said: list[str] = []
+    for exclusive, inclusive_, step, word in (
+        ("exclusiveMinimum", "minimum", 1, "more than"),
+        ("exclusiveMaximum", "maximum", -1, "less than"),
+    ):
+        if exclusive not in node:
+            continue
+        bound = node.pop(exclusive)
+        if whole and isinstance(bound, int):
+            node[inclusive_] = bound + step
+        else:
+            said.append(f"{word} {bound}")
+    return said
+
+
+def described(field: dict[str, Any], said: list[str], *, optional: bool) -> None:
+    """Bounds and defaults in words: several clients never show the keywords, one drops them before validating."""
     for low, high, unit in LIMITS:
         if low in field or high in field:
             said.append(bounds(field.get(low), field.get(high), unit))
     if optional and "default" in field and field["default"] not in ("", []):
-        said.append(f"default {str(field['default']).lower() if isinstance(field['default'], bool) else field['default']}")
+        value = field["default"]
+        said.append(f"default {str(value).lower() if isinstance(value, bool) else value}")
     if said:
-        field["description"] = f"{field.get('description', '').rstrip('.')} ({', '.join(said)})."
+        field["description"] = f"{str(field.get('description', '')).rstrip('.')} ({', '.join(said)}).".strip()
 
 
 def bounds(low: Any, high: Any, unit: str) -> str:
@@ -77,4 +165,4 @@ def bounds(low: Any, high: Any, unit: str) -> str:
         return f"at most {high}{unit}"
     if high is None:
         return f"at least {low}{unit}"
-    return f"{low}-{high}{unit}"
+    return f"{low} to {high}{unit}" if low < 0 else f"{low}-{high}{unit}"

@@ -52,6 +52,11 @@ class Example:
         chosen = self.arguments(world) if callable(self.arguments) else self.arguments
         return dict(chosen)
 
+    def address(self, world: World) -> str | None:
+        """The URI of a resource example, or the one by which a hostile call would be tried as a resource."""
+        uri = self.name if self.kind == "resource" else self.resource
+        return None if uri is None else uri.format_map(world.facts)
+
 
 def good(
     tool: str, arguments: Arguments | None = None, *, shows: Callable[[Any], bool] | None = None, why: str = ""
@@ -63,7 +68,10 @@ def good(
 def hostile(
     tool: str, arguments: Arguments | None = None, *, code: str, resource: str | None = None, why: str = ""
 ) -> Example:
-    """A call that must be refused with `code`; `resource` is the URI by which the same attack would be tried."""
+    """A call that must be refused with `code`; `resource` is the URI by which the same attack would be tried.
+
+    A URI may hold `{name}` of the world's facts.
+    """
     return Example(kind="tool", name=tool, arguments=arguments or {}, code=code, resource=resource, why=why)
 
 
@@ -117,6 +125,4 @@ def installed_specs(names: Iterable[str] | None = None) -> tuple[ServerSpec, ...
     """Every server installed beside this library, by name."""
     wanted = None if names is None else set(names)
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    return tuple(
-        cast("ServerSpec", found[name].load()) for name in sorted(found) if wanted is None or name in wanted
-    )
+    return tuple(cast("ServerSpec", found[name].load()) for name in sorted(found) if wanted is None or name in wanted)

@@ -44,7 +44,9 @@ class Cursor:
         return core_schema.no_info_after_validator_function(cls, text)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         return {"type": "string", "description": "`next` of the answer before, to go on from there."}
 
 

@@ -18,7 +18,6 @@ import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts import Prompt as SdkPrompt
@@ -32,11 +31,12 @@ from ..arguments import explained, understood
 from ..errors import Crashed, Failure, Invalid, Missing, OutsideRoot
 from ..guards.text import clean
 from ..resources import Contents, Listed, Prompt, Resource
-from ..results import error_object, render_failure
+from ..results import Rendering, as_block, error_object, render_failure
 from ..server import Server
+from ..telemetry.logs import bound
 from ..tools import Tool
 from . import AT_THE_CALL, AT_THE_HANDLER, AT_THE_WIRE
-from .call import Call, Caller, current_call_or_none, entered
+from .call import CHARS_PER_TOKEN, Call, current_call_or_none, entered
 from .identity import caller_of
 from .invoke import as_sdk_tool, with_given
 from .layers import Layer, compose
@@ -92,11 +92,8 @@ class BulkheadServer(MCPServer[Any]):
             self.add_prompt(self.as_sdk_prompt(prompt))
         if any(each.complete for each in (*server.resources, *server.prompts)):
             self.completion()(self.complete)
-        options = NotificationOptions(tools_changed=True)
-        plain = self._lowlevel_server.create_initialization_options
-        self._lowlevel_server.create_initialization_options = lambda notification_options=None, *rest, **more: plain(  # type: ignore[method-assign]
-            notification_options or options, *rest, **more
-        )
+        offered = self._lowlevel_server.get_capabilities
+        self._lowlevel_server.get_capabilities = lambda *given, **more: truthful(offered(*given, **more))  # type: ignore[method-assign]
 
     @property
     def lowlevel(self) -> Any:
@@ -124,7 +121,7 @@ class BulkheadServer(MCPServer[Any]):
         """Stop what is in flight, tell every client that the list changed, and write it down."""
         off = self.runtime.switch.off
         for call in list(self.runtime.in_flight):
-            if call.cancel is not None and call.tool is not None and self.runtime.switch.is_off(call.name):
+            if call.cancel is not None and self.runtime.switch.is_off(call.name if call.tool else None):
                 call.switched_off = True
                 call.cancel.cancel()
         if self.runtime.audit is not None:
@@ -161,7 +158,7 @@ class BulkheadServer(MCPServer[Any]):
                 self.remember_session(ctx)
             return result
 
-        with entered(call):
+        with entered(call), bound(request_id=call.request_id, trace_id=call.trace_id):
             return cast("HandlerResult", await compose(AT_THE_WIRE, self.runtime, call, inner)())
 
     def call_of(self, ctx: ServerRequestContext[Any, Any]) -> Call:
@@ -181,6 +178,8 @@ class BulkheadServer(MCPServer[Any]):
             span_id=trace[2] if len(trace) == 4 else None,  # noqa: PLR2004
             report=ctx.session.report_progress,
             leg=2 if params.get("inputResponses") else 1,
+            usual_chars=self.runtime.settings.max_result_tokens * CHARS_PER_TOKEN,
+            hard_chars=self.runtime.settings.hard_result_tokens * CHARS_PER_TOKEN,
         )
 
     def remember_session(self, ctx: ServerRequestContext[Any, Any]) -> None:
@@ -202,13 +201,18 @@ class BulkheadServer(MCPServer[Any]):
         """Run `inner` behind `layers`; a failure becomes a protocol error with the same object as its data."""
         try:
             return await compose(layers, self.runtime, call, inner)()
-        except Failure as failure:
-            call.fail(failure)
-            code = types.INVALID_PARAMS if isinstance(failure, Invalid | Missing | OutsideRoot) else FAILURE
-            data: dict[str, Any] = {"error": error_object(failure, self.runtime.redact)}
-            if call.method == "resources/read" and call.name is not None:
-                data["uri"] = clean(call.name).text
-            raise MCPError(code, data["error"]["message"], data) from failure
+        except MCPError:
+            raise
+        except Failure as error:
+            failure, cause = error, error
+        except Exception as error:
+            failure, cause = self.crashed(call, error), error
+        call.fail(failure)
+        code = types.INVALID_PARAMS if isinstance(failure, Invalid | Missing | OutsideRoot) else FAILURE
+        data: dict[str, Any] = {"error": error_object(failure, self.runtime.redact)}
+        if call.method == "resources/read" and call.name is not None:
+            data["uri"] = clean(call.name).text
+        raise MCPError(code, data["error"]["message"], data) from cause
 
     # -- tools ----------------------------------------------------------------------------------------------------
 
@@ -258,7 +262,7 @@ class BulkheadServer(MCPServer[Any]):
 
     def crashed(self, call: Call, cause: BaseException) -> Crashed:
         reference = token_hex(4)
-        log.error("%s failed unexpectedly [%s]", call.name, reference, exc_info=cause)
+        log.error("%s failed unexpectedly [%s]", call.tool.name if call.tool else call.method, reference, exc_info=cause)
         return Crashed(
             f"Something went wrong on our side (reference {reference}).",
             hint="Do not repeat the same call; try another way, and tell the user the reference: the log has the cause.",
@@ -303,9 +307,7 @@ class BulkheadServer(MCPServer[Any]):
             if found is None:
                 raise Missing("There is no such resource.", hint="resources/templates/list shows the forms that exist.")
             each, variables = found
-            contents = await compose(
-                AT_THE_HANDLER, self.runtime, call, lambda: self.contents_of(each, variables)
-            )()
+            contents = await compose(AT_THE_HANDLER, self.runtime, call, lambda: self.contents_of(each, variables))()
             return [self.as_read(call, each, contents)]
 
         call.scope = found[0].scope if found else None
@@ -319,12 +321,7 @@ class BulkheadServer(MCPServer[Any]):
 
     async def contents_of(self, each: Resource, variables: Mapping[str, Any]) -> Contents:
         flat = {key: "/".join(value) if isinstance(value, list) else value for key, value in variables.items()}
-        try:
-            return cast("Contents", await each.handler(**await with_given(each.given, self.described.backend, flat)))
-        except (Failure, MCPError):
-            raise
-        except Exception as error:
-            raise self.crashed(cast("Call", current_call_or_none()), error) from error
+        return cast("Contents", await each.handler(**await with_given(each.given, self.described.backend, flat)))
 
     def as_read(self, call: Call, each: Resource, contents: Contents) -> ReadResourceContents:
         meta = dict(contents.meta or {})
@@ -340,10 +337,13 @@ class BulkheadServer(MCPServer[Any]):
     async def list_resources(self) -> list[types.Resource]:
         call = current_call_or_none()
         listed: list[types.Resource] = []
-        for each in self.described.resources:
-            if each.listing is None or (call is not None and not call.caller.may(each.scope)):
+        for template, each in self.templates:
+            if call is not None and not call.caller.may(each.scope):
                 continue
-            listed.extend(as_listed(item) for item in await self.listing_of(each))
+            if each.listing is not None:
+                listed.extend(as_listed(item) for item in await self.listing_of(each))
+            elif not template.variables:
+                listed.append(as_listed(Listed(each.template, each.name, mime=each.mime, description=each.description)))
         return listed
 
     async def listing_of(self, each: Resource) -> Sequence[Listed]:
@@ -367,8 +367,8 @@ class BulkheadServer(MCPServer[Any]):
                 description=each.description,
                 mime_type=each.mime,
             )
-            for each in self.described.resources
-            if call is None or call.caller.may(each.scope)
+            for template, each in self.templates
+            if template.variables and (call is None or call.caller.may(each.scope))
         ]
 
     # -- prompts and completion -----------------------------------------------------------------------------------
@@ -397,9 +397,11 @@ class BulkheadServer(MCPServer[Any]):
         async def inner() -> types.GetPromptResult:
             filled = prompt_arguments(chosen, arguments or {})
             body = await chosen.handler(**await with_given(chosen.given, self.described.backend, filled))
-            call.bytes_out = len(body)
-            message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=clean(body).text))
-            return types.GetPromptResult(description=chosen.description, messages=[message])
+            parts = [body] if isinstance(body, str) else body
+            rendering = Rendering(call.usual_chars, call.hard_chars, sign=unsigned, redact=self.runtime.redact)
+            messages = [types.PromptMessage(role="user", content=as_block(part, rendering)) for part in parts]
+            call.bytes_out = sum(len(message.content.model_dump_json()) for message in messages)
+            return types.GetPromptResult(description=chosen.description, messages=messages)
 
         return cast("types.GetPromptResult", await self.through(AT_THE_CALL + AT_THE_HANDLER, call, inner))
 
@@ -434,6 +436,21 @@ class BulkheadServer(MCPServer[Any]):
         return min(scopes, default=None)
 
 
+def truthful(offered: types.ServerCapabilities) -> types.ServerCapabilities:
+    """Of all lists only that of the tools ever changes, by the kill switch. The SDK would promise what it can carry."""
+    if offered.tools is not None:
+        offered.tools.list_changed = True
+    if offered.prompts is not None:
+        offered.prompts.list_changed = False
+    if offered.resources is not None:
+        offered.resources.list_changed = offered.resources.subscribe = False
+    return offered
+
+
+def unsigned(_: Any) -> str:
+    raise TypeError("a prompt has no continuation")
+
+
 def first_text(result: types.CallToolResult) -> str:
     first = result.content[0] if result.content else None
     return first.text if isinstance(first, types.TextContent) else ""
@@ -453,7 +470,9 @@ def as_listed(item: Listed) -> types.Resource:
 def prompt_arguments(prompt: Prompt, sent: Mapping[str, Any]) -> dict[str, str]:
     missing = [key for key, (_, required) in prompt.arguments.items() if required and not sent.get(key)]
     if missing:
-        raise Invalid(f"{missing[0]}: is required.", field=missing[0], problem="is required", hint="Fill it and ask again.")
+        raise Invalid(
+            f"{missing[0]}: is required.", field=missing[0], problem="is required", hint="Fill it and ask again."
+        )
     unknown = [key for key in sent if key not in prompt.arguments]
     if unknown:
         raise Invalid("There is an argument this prompt does not take.", hint="prompts/list names its arguments.")

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..errors import Busy, Crashed, Failure, RateLimited, Refused, Spent, TimedOut, Unavailable
+from ..errors import Busy, Crashed, Failure, Invalid, RateLimited, Refused, Spent, TimedOut, Unavailable
 from ..state.cursors import binding
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "client_error", "server_error", "timeout", "cancelled"]
 PROGRESS_EVERY_S: Final = 0.1
+CHARS_PER_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Call:
     span_id: str | None = None
     report: Callable[[float, float | None, str | None], Awaitable[None]] | None = None
     leg: int = 1
+    usual_chars: int = 20_000
+    hard_chars: int = 100_000
 
     started: float = field(default_factory=time.perf_counter)
     tool: "Tool | None" = None
@@ -62,6 +65,8 @@ class Call:
     args_digest: str | None = None
     intent: str | None = None
     bytes_out: int = 0
+    handler_s: float | None = None
+    """Time in the handler, which is time in the system behind."""
     entered: bool = False
     cancel: "anyio.CancelScope | None" = None
     switched_off: bool = False
@@ -77,7 +82,7 @@ class Call:
         self.failure = failure
         if isinstance(failure, Refused):
             self.rule = failure.rule
-        elif isinstance(failure, Busy | RateLimited | Spent):
+        elif isinstance(failure, Busy | RateLimited | Spent | Invalid):
             self.rule = failure.reason
         self.status = status_of(failure)
 
@@ -85,6 +90,10 @@ class Call:
         """What a continuation of this call is bound to: caller, tool, and the arguments that do not size the page."""
         kept = {key: value for key, value in self.arguments.items() if key not in leaving_out}
         return binding(f"{self.caller.tenant}/{self.caller.id}", self.name or self.method, kept)
+
+    def budget(self, asked_tokens: int | None) -> int:
+        """How many characters this answer may have: the operator's usual number, or what was asked for up to the cap."""
+        return min(asked_tokens * CHARS_PER_TOKEN if asked_tokens else self.usual_chars, self.hard_chars)
 
     async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Tell the client how far the call is: never backwards, at most ten times a second."""

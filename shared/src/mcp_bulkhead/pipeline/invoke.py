@@ -66,7 +66,9 @@ def meta_of(tool: Tool) -> dict[str, Any] | None:
 def wrapper(tool: Tool, server: Server, runtime: Runtime) -> Any:
     """What the SDK calls: the handler behind the layers that belong at the handler."""
     parameters = [
-        each for each in inspect.signature(tool.handler, eval_str=True).parameters.values() if each.name not in tool.given
+        each
+        for each in inspect.signature(tool.handler, eval_str=True).parameters.values()
+        if each.name not in tool.given
     ]
 
     @functools.wraps(tool.handler)
@@ -96,10 +98,9 @@ def open_cursor(value: Any, tool: Tool, call: Call, runtime: Runtime) -> Any:
 
 def rendering_of(tool: Tool, call: Call, runtime: Runtime) -> Rendering:
     asked = call.arguments.get("max_tokens")
-    most, hard = runtime.result_chars(asked if isinstance(asked, int) else None)
     return Rendering(
-        max_chars=most,
-        hard_chars=hard,
+        max_chars=call.budget(asked if isinstance(asked, int) else None),
+        hard_chars=call.hard_chars,
         sign=lambda position: runtime.cursors.mint(position, call.bound_to(leaving_out=tool.page_arguments)),
         untrusted=tool.untrusted,
         source=call.targets[0] if len(call.targets) == 1 else None,

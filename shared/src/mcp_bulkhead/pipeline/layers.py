@@ -3,9 +3,10 @@
 A layer takes the runtime, the call, and `proceed`; it raises a `Failure` to refuse, and returns what it got otherwise.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from secrets import token_hex
+from time import perf_counter
 from typing import Any
 
 import anyio
@@ -44,8 +45,9 @@ async def measured(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
 
 
 async def switched(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
-    """The operator's kill switch, before anything costs anything."""
-    runtime.switch.check(call.name if call.tool else None)
+    """The operator's kill switch, before anything costs anything. The list of tools stays: it shows what is left."""
+    if call.method != "tools/list":
+        runtime.switch.check(call.name if call.tool else None)
     return await proceed()
 
 
@@ -93,9 +95,15 @@ async def timed(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
     with anyio.move_on_after(limit) as scope:
         call.cancel = scope
         runtime.in_flight.add(call)
+        began = perf_counter()
         try:
             return await proceed()
+        except anyio.get_cancelled_exc_class() as error:
+            if was_cancelled():
+                raise
+            raise RuntimeError("the handler was cancelled from inside") from error
         finally:
+            call.handler_s = perf_counter() - began
             runtime.in_flight.discard(call)
     if call.switched_off:
         raise switched_off()
@@ -105,11 +113,16 @@ async def timed(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
     )
 
 
+def was_cancelled() -> bool:
+    """Whether somebody cancelled this task: a library's own cancelled future must not end the whole connection."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 def record_of(runtime: Runtime, call: Call, *, phase: str) -> dict[str, Any]:
     """The audit's view of a call: who, what, about which targets, and how it ended. Arguments only as a digest."""
     caller = call.caller
     record: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="microseconds"),
         "phase": phase,
         "server": runtime.server,
         "method": call.method,
@@ -122,7 +135,7 @@ def record_of(runtime: Runtime, call: Call, *, phase: str) -> dict[str, Any]:
         "trace_id": call.trace_id,
         "span_id": call.span_id,
         "targets": targets_of(runtime, call),
-        "args": digest_of(runtime, call),
+        "args_digest": digest_of(runtime, call),
     }
     if phase != "intent":
         record |= {
@@ -160,5 +173,3 @@ def compose(layers: tuple[Layer, ...], runtime: Runtime, call: Call, inner: Proc
 
 def bound(layer: Layer, runtime: Runtime, call: Call, proceed: Proceed) -> Proceed:
     return lambda: layer(runtime, call, proceed)
-
-

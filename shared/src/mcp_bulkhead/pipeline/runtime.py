@@ -40,12 +40,6 @@ class Runtime:
     redact: Callable[[str], str] | None = None
     in_flight: set[Call] = field(default_factory=set[Call])
 
-    def result_chars(self, asked_tokens: int | None) -> tuple[int, int]:
-        """The budget of this call's answer and the bound nothing may pass, in characters."""
-        hard = self.settings.hard_result_tokens * 4
-        wanted = (asked_tokens or self.settings.max_result_tokens) * 4
-        return min(wanted, hard), hard
-
 
 def bounds_of(settings: "ServerSettings") -> Bounds:
     return Bounds(

@@ -56,5 +56,3 @@ def switched_off() -> NotAllowed:
         who="the operator, by the kill switch file",
         hint="Do not retry; tell the user that the operator has switched this tool off.",
     )
-
-

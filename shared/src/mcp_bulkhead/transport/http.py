@@ -93,7 +93,10 @@ def safe_to_bind(settings: ServerSettings, host: str) -> None:
         fix
         for missing, fix in (
             (not settings.allowed_hosts, "--allowed-hosts NAME:PORT (the Host header clients will send)"),
-            (settings.http_token is None, "MCP_BULKHEAD_..._HTTP_TOKEN or _HTTP_TOKEN_FILE (the key callers must present)"),
+            (
+                settings.http_token is None,
+                "MCP_BULKHEAD_..._HTTP_TOKEN or _HTTP_TOKEN_FILE (the key callers must present)",
+            ),
         )
         if missing
     ]
@@ -111,9 +114,7 @@ def security_of(settings: ServerSettings, host: str) -> TransportSecuritySetting
     if host in LOOPBACK:
         hosts += ["127.0.0.1:*", "localhost:*", "[::1]:*"]
         origins += ["http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*"]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
-    )
+    return TransportSecuritySettings(enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins)
 
 
 def asgi_app(server: "BulkheadServer", telemetry: Any = None) -> App:
@@ -131,15 +132,15 @@ def asgi_app(server: "BulkheadServer", telemetry: Any = None) -> App:
 
 def health_routes(server: "BulkheadServer", telemetry: Any) -> list[Route]:
     async def healthz(_: Request) -> Response:
-        """Asks the system behind: a server that cannot reach it is not healthy."""
+        """Asks the system behind: a server that cannot reach it is not healthy. Tells anybody no more than that."""
         try:
             with anyio.fail_after(HEALTH_S):
-                facts = await server.described.backend.check()  # type: ignore[attr-defined]
+                await server.described.backend.check()  # type: ignore[attr-defined]
         except TimeoutError:
             return JSONResponse({"status": "down", "code": "timeout"}, status_code=503)
         except Failure as failure:
             return JSONResponse({"status": "down", "code": failure.reason}, status_code=503)
-        return JSONResponse({"status": "ok", "server": server.runtime.server, **facts})
+        return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
         return JSONResponse({"status": "ready"})

@@ -17,10 +17,12 @@ import anyio.from_thread
 import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
 
 CHUNK: Final = 65_536
-REFUSAL: Final = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"%s"}}\n'
+REFUSAL: Final = b'{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"%s"}}\n'
 Incoming = SessionMessage | Exception
+Refuse = Callable[[str, int], None]
 
 
 class Wire:
@@ -50,7 +52,9 @@ def duplicate(descriptor: int) -> int:
 class Reader(threading.Thread):
     """Reads lines and hands them to the event loop; a line over the cap is answered and skipped, never stored."""
 
-    def __init__(self, wire: Wire, most: int, deliver: Callable[[Incoming | None], None], refuse: Callable[[str], None]) -> None:
+    def __init__(
+        self, wire: Wire, most: int, deliver: Callable[[Incoming | None], None], refuse: Refuse
+    ) -> None:
         super().__init__(name="bulkhead-stdin", daemon=True)
         self.wire, self.most, self.deliver, self.refuse = wire, most, deliver, refuse
 
@@ -67,7 +71,7 @@ class Reader(threading.Thread):
                     skipping = False
                 if len(pending) > self.most:
                     if not skipping:
-                        self.refuse(f"request larger than {self.most} bytes")
+                        self.refuse(f"request larger than {self.most} bytes", types.INVALID_REQUEST)
                     pending.clear()
                     skipping = True
         with suppress(RuntimeError):  # the loop may be gone already
@@ -75,16 +79,21 @@ class Reader(threading.Thread):
 
     def take(self, line: bytes) -> None:
         if len(line) > self.most:
-            self.refuse(f"request larger than {self.most} bytes")
+            self.refuse(f"request larger than {self.most} bytes", types.INVALID_REQUEST)
         elif line.strip():
-            self.deliver(parsed(line))
+            try:
+                self.deliver(parsed(line))
+            except ValidationError as error:  # answered here: the SDK drops such a frame, and the client would wait
+                broken = error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
+                if broken:
+                    self.refuse("malformed JSON", types.PARSE_ERROR)
+                else:
+                    self.refuse("not a JSON-RPC message", types.INVALID_REQUEST)
 
 
-def parsed(line: bytes) -> Incoming:
-    try:
-        return SessionMessage(types.jsonrpc_message_adapter.validate_json(line.decode("utf-8", "replace"), by_name=False))
-    except ValueError as error:
-        return error
+def parsed(line: bytes) -> SessionMessage:
+    text = line.decode("utf-8", "replace")
+    return SessionMessage(types.jsonrpc_message_adapter.validate_json(text, by_name=False))
 
 
 class Writer(threading.Thread):
@@ -129,8 +138,8 @@ async def stdio(
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 incoming_send.send_nowait(message)
 
-    def refuse(why: str) -> None:
-        writer.lines.put(REFUSAL % why.encode())
+    def refuse(why: str, code: int) -> None:
+        writer.lines.put(REFUSAL % (code, why.encode()))
         loop.call_soon_threadsafe(refused, why)
 
     async def send() -> None:

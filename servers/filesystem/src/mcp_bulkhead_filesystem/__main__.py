@@ -1,0 +1,15 @@
+"""`mcp-bulkhead-filesystem`, and `python -m mcp_bulkhead_filesystem`."""
+
+import sys
+
+from mcp_bulkhead import run
+
+from . import SPEC
+
+
+def main() -> None:
+    sys.exit(run(SPEC))
+
+
+if __name__ == "__main__":
+    main()
