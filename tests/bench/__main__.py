@@ -49,7 +49,9 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", nargs="*", metavar="CASE")
     for flag in ("--quick", "--write", "--gate"):
         parser.add_argument(flag, action="store_true")
@@ -70,7 +72,9 @@ def measured(bench: Bench, large: Path, wanted: list[str]) -> Iterator[cases.Mea
 
 def machine() -> str:
     day = datetime.now(UTC).date().isoformat()
-    return f"{day}, {os.cpu_count()} cores {platform.machine()}, {platform.system()}, Python {platform.python_version()}."
+    return (
+        f"{day}, {os.cpu_count()} cores {platform.machine()}, {platform.system()}, Python {platform.python_version()}."
+    )
 
 
 def table(found: list[cases.Measured]) -> str:
@@ -78,7 +82,9 @@ def table(found: list[cases.Measured]) -> str:
     for each in found:
         bound = "" if each.bound is None else f"{'at least' if each.least else 'at most'} {each.bound:g} {each.unit}"
         kept = "yes" if each.kept else "**no**"
-        lines.append(f"| {each.what} | {each.ours} | {each.beside} | {each.figure:.2f} {each.unit} | {bound} | {kept} |")
+        lines.append(
+            f"| {each.what} | {each.ours} | {each.beside} | {each.figure:.2f} {each.unit} | {bound} | {kept} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peers import Bench, Peer
-from tree import NEEDLE
+from tree import NEEDLE, SUFFIXES
 
 WARM = 20
 
@@ -56,7 +56,9 @@ def start(bench: Bench) -> Iterator[Measured]:
     once(bench.ours())
     ours, bare = interleaved(bench.runs, lambda: once(bench.ours()), lambda: once(bench.bare()))
     ratio = median([mine / its for mine, its in zip(ours, bare, strict=True)])
-    yield Measured("start to answered initialize", f"{median(ours):.0f} ms", f"{median(bare):.0f} ms bare SDK", ratio, 1.15, "x")
+    yield Measured(
+        "start to answered initialize", f"{median(ours):.0f} ms", f"{median(bare):.0f} ms bare SDK", ratio, 1.15, "x"
+    )
 
 
 def pipeline(bench: Bench) -> Iterator[Measured]:
@@ -74,10 +76,24 @@ def pipeline(bench: Bench) -> Iterator[Measured]:
         )
         added = median(mine) - median(its)
         yield Measured(
-            "warm small read, whole pipeline added", f"{median(mine):.2f} ms", f"{median(its):.2f} ms bare SDK", added, 0.25, "ms"
+            "warm small read, whole pipeline added",
+            f"{median(mine):.2f} ms",
+            f"{median(its):.2f} ms bare SDK",
+            added,
+            0.25,
+            "ms",
         )
-        yield Measured("memory, idle and warm", f"{ours.resident_mb():.0f} MB", f"{bare.resident_mb():.0f} MB bare SDK", ours.resident_mb(), 80, "MB")
-        listed = len(json.dumps(ours.request("tools/list", {})["tools"], separators=(",", ":"), ensure_ascii=False).encode())
+        yield Measured(
+            "memory, idle and warm",
+            f"{ours.resident_mb():.0f} MB",
+            f"{bare.resident_mb():.0f} MB bare SDK",
+            ours.resident_mb(),
+            80,
+            "MB",
+        )
+        listed = len(
+            json.dumps(ours.request("tools/list", {})["tools"], separators=(",", ":"), ensure_ascii=False).encode()
+        )
         yield Measured("tools/list", f"{listed} bytes", "13,017 bytes official server", listed, 6_000, "bytes")
 
 
@@ -109,14 +125,21 @@ def tree(bench: Bench) -> Iterator[Measured]:
         mine, its = interleaved(bench.runs, lambda: ours.timed("fs_grep", needle), lambda: walk_and_read(bench.tree))
         ratio = median([a / b for a, b in zip(mine, its, strict=True)])
         yield Measured(
-            "grep of the whole tree", f"{median(mine):.0f} ms", f"{median(its):.0f} ms unguarded walk and read", ratio, 2.0, "x"
+            "grep of the whole tree",
+            f"{median(mine):.0f} ms",
+            f"{median(its):.0f} ms unguarded walk and read",
+            ratio,
+            2.0,
+            "x",
         )
         yield from during_search(ours)
 
 
 def faster(what: str, mine: list[float], its: list[float], bound: float) -> Measured:
     ratio = median([b / a for a, b in zip(mine, its, strict=True)])
-    return Measured(what, f"{median(mine):.1f} ms", f"{median(its):.0f} ms official server", ratio, bound, "x faster", least=True)
+    return Measured(
+        what, f"{median(mine):.1f} ms", f"{median(its):.0f} ms official server", ratio, bound, "x faster", least=True
+    )
 
 
 def walk_and_read(tree: Path) -> float:
@@ -136,12 +159,19 @@ def during_search(ours: Peer) -> Iterator[Measured]:
     taken: list[float] = []
     for _ in range(15):
         search = ours.post("tools/call", {"name": "fs_grep", "arguments": {"pattern": NEEDLE}})
-        for number in range(5):
-            taken.append(ours.timed("fs_read", {"paths": [f"d{number}/e{number}/f{number}.{'py md txt json c'.split()[number]}"]}))
+        small = [f"d{number}/e{number}/f{number}.{SUFFIXES[number]}" for number in range(5)]
+        taken += [ours.timed("fs_read", {"paths": [path]}) for path in small]
         ours.request("ping", {})
         del search
     taken.sort()
-    yield Measured("small read during a search", f"{median(taken):.1f} ms", f"p95 {taken[int(len(taken) * 0.95)]:.1f} ms", median(taken), 5, "ms")
+    yield Measured(
+        "small read during a search",
+        f"{median(taken):.1f} ms",
+        f"p95 {taken[int(len(taken) * 0.95)]:.1f} ms",
+        median(taken),
+        5,
+        "ms",
+    )
 
 
 def large(bench: Bench, folder: Path) -> Iterator[Measured]:
@@ -153,5 +183,9 @@ def large(bench: Bench, folder: Path) -> Iterator[Measured]:
         first = ours.timed("fs_read", {"paths": ["big.log"]})
         grown = ours.resident_mb(peak=True) - before
         rest = [ours.timed("fs_read", {"paths": ["big.log"]}) for _ in range(bench.runs)]
-        yield Measured("first page of a 200 MB file", f"{first:.1f} ms first, {median(rest):.1f} ms again", "", first, 10, "ms")
-        yield Measured("memory for it", f"+{grown:.1f} MB", "+1,374 MB official server reading it whole", grown, 20, "MB")
+        yield Measured(
+            "first page of a 200 MB file", f"{first:.1f} ms first, {median(rest):.1f} ms again", "", first, 10, "ms"
+        )
+        yield Measured(
+            "memory for it", f"+{grown:.1f} MB", "+1,374 MB official server reading it whole", grown, 20, "MB"
+        )

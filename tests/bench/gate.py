@@ -15,17 +15,23 @@ NOISE_MS = 0.15
 
 
 def last_release() -> str | None:
-    tags = subprocess.run(["git", "-C", str(ROOT), "tag", "--list", "v*", "--sort=-v:refname"], capture_output=True, text=True, check=True)
+    tags = subprocess.run(
+        ["git", "-C", str(ROOT), "tag", "--list", "v*", "--sort=-v:refname"], capture_output=True, text=True, check=True
+    )
     return next(iter(tags.stdout.split()), None)
 
 
 def rebuilt(tag: str, folder: Path) -> str:
     """A Python with the tagged release installed."""
     source = folder / "source"
-    subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", str(source), tag], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(ROOT), "worktree", "add", "--detach", str(source), tag], check=True, capture_output=True
+    )
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
-    packages = [str(path.parent) for path in (source / "shared" / "pyproject.toml", *source.glob("servers/*/pyproject.toml"))]
+    packages = [
+        str(path.parent) for path in (source / "shared" / "pyproject.toml", *source.glob("servers/*/pyproject.toml"))
+    ]
     subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
     return str(python)
 
@@ -41,7 +47,9 @@ def gate() -> int:
         try:
             return compare(rebuilt(tag, folder), folder, tag)
         finally:
-            subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "source")], check=False)
+            subprocess.run(
+                ["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "source")], check=False
+            )
 
 
 def compare(old_python: str, folder: Path, tag: str) -> int:

@@ -3,8 +3,9 @@
 import random
 from pathlib import Path
 
+SUFFIXES = ("py", "md", "txt", "json", "c")
 FILES, FOLDERS = 20_000, 492
-WORDS = "harbour tide rope anchor mast lantern chart keel storm gull".split()
+WORDS = ("harbour", "tide", "rope", "anchor", "mast", "lantern", "chart", "keel", "storm", "gull")
 NEEDLE = "the one needle of this haystack"
 
 
@@ -28,7 +29,7 @@ def grow(tree: Path) -> None:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     for number in range(FILES):
-        suffix = ("py", "md", "txt", "json", "c")[number % 5]
+        suffix = SUFFIXES[number % 5]
         lines = (" ".join(dice.choices(WORDS, k=9)) for _ in range(19))
         text = "\n".join(lines) + ("\n" + NEEDLE if number == FILES // 2 else "") + "\n"
         (folders[number % FOLDERS] / f"f{number}.{suffix}").write_text(text)

@@ -1,6 +1,6 @@
 """The server over a folder of the test's own, asked by a real client in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mcp.client import Client
+
 from mcp_bulkhead.app import assemble
 from mcp_bulkhead.settings import load
 from mcp_bulkhead_filesystem import SPEC
@@ -31,7 +32,7 @@ Ask = Callable[..., Awaitable[Asked]]
 
 
 @asynccontextmanager
-async def serving(state: Path, roots: tuple[Root, ...], **more: Any) -> AsyncIterator[Ask]:
+async def serving(state: Path, roots: tuple[Root, ...], **more: Any) -> AsyncGenerator[Ask]:
     settings = load(
         Settings, server="filesystem", roots=roots, state_dir=state, rate_limit_per_minute=0, repeat_limit=0, **more
     )
@@ -39,7 +40,8 @@ async def serving(state: Path, roots: tuple[Root, ...], **more: Any) -> AsyncIte
 
         async def ask(tool: str, **arguments: Any) -> Asked:
             result: Any = await client.call_tool(tool, arguments)
-            error = (result.meta or {}).get("io.github.mcp-bulkhead/error")
+            meta: dict[str, Any] = result.meta or {}
+            error: Mapping[str, Any] | None = meta.get("io.github.mcp-bulkhead/error")
             return Asked(result.content[0].text, error, tuple(result.content[1:]))
 
         yield ask

@@ -1,4 +1,4 @@
-"""Bulkhead: the library under narrow, production-grade MCP servers. The public names, sorted; each loads when it is used."""
+"""The library under narrow, production-grade MCP servers: the public names, sorted; each loads when it is used."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -59,7 +59,7 @@ HOMES: Mapping[str, str] = {
     "tool": "tools",
 }
 
-__all__ = [*HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*HOMES]  # noqa: PLE0604 - its keys are strings  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -76,11 +76,10 @@ def unpacked(value: Any, declared: Mapping[str, Any]) -> Any:
 
 def explained(error: ValidationError) -> Invalid:
     """Pydantic's findings as field and problem; what was sent is the caller's and stays out."""
-    problems: list[dict[str, str]] = []
-    for each in error.errors(include_url=False, include_context=True, include_input=False)[:MAX_PROBLEMS]:
-        problems.append(
-            {"field": location(each["loc"], known=each["type"] != "extra_forbidden"), "problem": problem(each)}
-        )
+    problems = [
+        {"field": location(each["loc"], known=each["type"] != "extra_forbidden"), "problem": problem(each)}
+        for each in error.errors(include_url=False, include_context=True, include_input=False)[:MAX_PROBLEMS]
+    ]
     first = problems[0]
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return Invalid(

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from .errors import Failure
@@ -88,15 +89,12 @@ def doctor() -> int:
 
 def installation() -> Iterator[Finding]:
     version = sys.version.split()[0]
-    if sys.version_info >= (3, 11):
-        yield Finding("ok", "python", f"{version} at {sys.executable}")
-    else:
-        yield Finding("bad", "python", version, "Install Python 3.11 or later.")
+    yield Finding("ok", "python", f"{version} at {sys.executable}")
     specs = installed_specs()
     if not specs:
         yield Finding("bad", "servers", "none installed", "pip install mcp-bulkhead-filesystem")
     for spec in specs:
-        found = shutil.which(spec.command, path=f"{os.path.dirname(sys.executable)}{os.pathsep}{search_path()}")
+        found = shutil.which(spec.command, path=f"{Path(sys.executable).parent}{os.pathsep}{search_path()}")
         if found:
             yield Finding("ok", spec.name, f"{spec.version}, {found}")
         else:

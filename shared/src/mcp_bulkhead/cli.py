@@ -1,4 +1,4 @@
-"""`mcp-bulkhead`: look at what is installed, show it, document it, check its records, and start a server of your own."""
+"""`mcp-bulkhead`: what is installed, shown, documented and checked, and the start of a server of your own."""
 
 import argparse
 import json
@@ -159,7 +159,11 @@ def new(options: argparse.Namespace) -> int:
 
 def next_steps(name: str, into: Path, *, inside: bool) -> tuple[str, ...]:
     if inside:
-        return ("scripts/docs", f"scripts/test -- -k {name}", f"edit servers/{name}: settings, backend, tools, examples")
+        return (
+            "scripts/docs",
+            f"scripts/test -- -k {name}",
+            f"edit servers/{name}: settings, backend, tools, examples",
+        )
     return (
         f"pip install -e {into}",
         f"mcp-bulkhead-{name} --demo",

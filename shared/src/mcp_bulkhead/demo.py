@@ -32,7 +32,9 @@ def demo(names: Sequence[str]) -> int:
         raise Missing("No such server is installed.", hint="pip install mcp-bulkhead-filesystem")
     wrong = sum(show(console, spec) for spec in specs)
     console.print(
-        "\n[bold green]Everything shown above really ran.[/]" if not wrong else f"\n[bold red]{wrong} examples went wrong.[/]"
+        "\n[bold green]Everything shown above really ran.[/]"
+        if not wrong
+        else f"\n[bold red]{wrong} examples went wrong.[/]"
     )
     return 1 if wrong else 0
 
@@ -98,8 +100,11 @@ async def show_call(console: "Console", client: "Client", example: Example, worl
     text = next((block.text for block in result.content if block.type == "text"), "")
     expected = failed_as(result, example.code) if example.hostile else not result.is_error
     lines = text.splitlines()
-    shown = "\n".join(lines[:SHOWN_LINES]) + (f"\n… {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else "")
-    call = f"{example.name}({', '.join(f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in arguments.items())})"
+    shown = "\n".join(lines[:SHOWN_LINES]) + (
+        f"\n… {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
+    )
+    given = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
+    call = f"{example.name}({given})"
     style = "red" if not expected else "yellow" if example.hostile else "green"
     console.print()
     console.print(f"[dim]{escape(example.why)}[/]" if example.why else "")
@@ -108,8 +113,9 @@ async def show_call(console: "Console", client: "Client", example: Example, worl
 
 
 def failed_as(result: Any, code: str | None) -> bool:
-    meta = result.meta or {}
-    return bool(result.is_error) and meta.get("io.github.mcp-bulkhead/error", {}).get("code") == code
+    meta: dict[str, Any] = result.meta or {}
+    error: dict[str, Any] = meta.get("io.github.mcp-bulkhead/error", {})
+    return bool(result.is_error) and error.get("code") == code
 
 
 def show_audit(console: "Console", spec: ServerSpec, state: Path) -> None:

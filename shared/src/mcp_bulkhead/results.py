@@ -239,7 +239,7 @@ def fitting(data: Mapping[str, Any], rows: Sequence[Any], most: int) -> int:
 
 
 def tidied(value: BaseModel, to: Rendering) -> tuple[dict[str, Any], str]:
-    """The model as JSON, twice: as data and as text. Nearly always one look at the text shows that nothing needs care."""
+    """The model as JSON, as data and as text. Nearly always one look at the text shows that nothing needs care."""
     data: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
     text = compact(data)
     if not json_is_plain(text):
@@ -261,7 +261,7 @@ def redact_json(value: Any, redact: Callable[[str], str]) -> Any:
 def render_failure(failure: Failure, redact: Callable[[str], str] | None = None) -> CallToolResult:
     """A failure as every client understands it: JSON in the text block and in `_meta`, never structured content.
 
-    TypeScript SDK 1.x validates structured content against the output schema even on errors, and throws the answer away.
+    TypeScript SDK 1.x checks structured content against the output schema even on errors, and drops the answer.
     """
     error = error_object(failure, redact)
     return CallToolResult(

@@ -1,8 +1,9 @@
-"""`mcp-bulkhead new`: a server of your own from an existing one, by copying its folder and renaming what carries its name."""
+"""`mcp-bulkhead new`: a server of your own from an existing one: its folder, renamed wherever it carries its name."""
 
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
 from importlib.resources import files
@@ -62,10 +63,8 @@ def copy(path: Path, source: Path, into: Path, renaming: Renaming) -> Path:
     target = into / renaming.path(path.relative_to(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     content = path.read_bytes()
-    try:
+    with suppress(UnicodeDecodeError):  # a binary file carries no names
         content = renaming.text(content.decode()).encode()
-    except UnicodeDecodeError:
-        pass  # a binary file carries no names
     target.write_bytes(content)
     target.chmod(path.stat().st_mode & 0o777)
     return target
@@ -122,7 +121,7 @@ def unpack(spec: ServerSpec, into: Path) -> Path:
     about = distribution(spec.distribution)
     package = Path(str(files(spec.module)))
     shutil.copytree(package, into / "src" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    (into / "README.md").write_text(str(about.metadata.get_payload() or f"# {spec.distribution}\n"))
+    (into / "README.md").write_text(about.metadata["Description"] or f"# {spec.distribution}\n")
     (into / "pyproject.toml").write_text(project_file(spec, about))
     return into
 

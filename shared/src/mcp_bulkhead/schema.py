@@ -5,6 +5,7 @@ the keywords go, and what they said is repeated in the description.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 DROPPED: Final = frozenset({"title", "format", "const", "pattern", "examples", "deprecated", "discriminator", "$defs"})
@@ -29,6 +30,7 @@ PORTABLE: Final = (
 )
 """All that an input schema may say, in the order it is said."""
 
+TYPES: Final = ("string", "integer", "number", "boolean", "array", "object")
 LIMITS: Final = (
     ("minimum", "maximum", ""),
     ("minLength", "maxLength", " characters"),
@@ -42,8 +44,8 @@ def portable(schema: Node) -> dict[str, Any]:
 
     Raises TypeError for a parameter that has no single plain type: clients would guess one, each its own.
     """
-    definitions = cast("Node", schema.get("$defs", {}))
-    root = narrowed(cast("dict[str, Any]", inlined(schema, definitions, (), None)), "the arguments")
+    plain = Plain(schema.get("$defs", {}), inner_nulls=False).node(schema)
+    root = narrowed(cast("dict[str, Any]", plain), "the arguments")
     return {
         "type": "object",
         "properties": root.get("properties", {}),
@@ -54,43 +56,58 @@ def portable(schema: Node) -> dict[str, Any]:
 
 def output(schema: Node) -> dict[str, Any]:
     """An output schema with references inlined and noise gone. A field that may be null is left out when it is."""
-    return cast("dict[str, Any]", inlined(schema, cast("Node", schema.get("$defs", {})), (), None))
+    return cast("dict[str, Any]", Plain(schema.get("$defs", {}), inner_nulls=True).node(schema))
 
 
-def inlined(node: Any, definitions: Node, inside: tuple[str, ...], owner: str | None) -> Any:
-    """`node` without references, titles and null branches; `owner` is the property it describes, if it does."""
-    if isinstance(node, list):
-        return [inlined(item, definitions, inside, None) for item in cast("list[Any]", node)]
-    if not isinstance(node, Mapping):
-        return node
-    node = cast("Node", node)
-    if "$ref" in node:
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Writes a schema without references, titles and null branches.
+
+    A property that is null is left out; the items of a list and the values of a mapping cannot be, so that there, in
+    what we send (`inner_nulls`), a null stays allowed.
+    """
+
+    definitions: Node
+    inner_nulls: bool
+    inside: tuple[str, ...] = ()
+
+    def node(self, node: Any, *, a_property: bool = False) -> Any:
+        if isinstance(node, list):
+            return [self.node(item) for item in cast("list[Any]", node)]
+        if not isinstance(node, Mapping):
+            return node
+        node = cast("Node", node)
+        if "$ref" in node:
+            return self.referred(node, a_property=a_property)
+        kept = {key: value for key, value in node.items() if key not in DROPPED}
+        arms = cast("list[Node]", kept.pop("anyOf", []))
+        if arms:
+            kept = self.one_arm(arms, a_property=a_property) | kept
+        properties = cast("Node", kept.get("properties", {}))
+        required = [name for name in cast("list[str]", kept.pop("required", [])) if not nullable(properties.get(name))]
+        if required:
+            kept["required"] = required
+        return {key: self.value(key, value) for key, value in kept.items() if not (key == "default" and value is None)}
+
+    def value(self, key: str, value: Any) -> Any:
+        if key == "properties":
+            return {name: self.node(each, a_property=True) for name, each in cast("Node", value).items()}
+        return value if key in DATA else self.node(value)
+
+    def referred(self, node: Node, *, a_property: bool) -> Any:
         name = str(node["$ref"]).rpartition("/")[2]
-        if name in inside:
+        if name in self.inside:
             return {"type": "object"}
         siblings = {key: value for key, value in node.items() if key != "$ref"}
-        return inlined({**definitions[name], **siblings}, definitions, (*inside, name), owner)
-    kept = {key: value for key, value in node.items() if key not in DROPPED}
-    arms = cast("list[Node]", kept.pop("anyOf", []))
-    if arms:
-        kept = one_arm(arms, definitions, inside, owner) | kept
-    properties = cast("Mapping[str, Any]", kept.get("properties", {}))
-    required = [name for name in cast("list[str]", kept.pop("required", [])) if not nullable(properties.get(name))]
-    if required:
-        kept["required"] = required
-    return {
-        key: plain_properties(value, definitions, inside)
-        if key == "properties"
-        else value
-        if key in DATA
-        else inlined(value, definitions, inside, None)
-        for key, value in kept.items()
-        if not (key == "default" and value is None)
-    }
+        deeper = replace(self, inside=(*self.inside, name))
+        return deeper.node({**self.definitions[name], **siblings}, a_property=a_property)
 
-
-def plain_properties(properties: Mapping[str, Any], definitions: Node, inside: tuple[str, ...]) -> dict[str, Any]:
-    return {name: inlined(value, definitions, inside, name) for name, value in properties.items()}
+    def one_arm(self, arms: list[Node], *, a_property: bool) -> dict[str, Any]:
+        """`X | None` is `X` where a null may go; any wider union says nothing of its type."""
+        real = [arm for arm in arms if arm.get("type") != "null"]
+        if len(real) != 1 or (self.inner_nulls and not a_property and len(arms) != len(real)):
+            return {}
+        return cast("dict[str, Any]", self.node(real[0], a_property=a_property))
 
 
 def nullable(node: Any) -> bool:
@@ -98,21 +115,10 @@ def nullable(node: Any) -> bool:
     return any(arm.get("type") == "null" for arm in arms)
 
 
-def one_arm(arms: list[Node], definitions: Node, inside: tuple[str, ...], owner: str | None) -> dict[str, Any]:
-    """`X | None` is `X` for a property, which is left out when it is null; any wider union says nothing of its type.
-
-    The items of a list and the values of a mapping cannot be left out: there a null must stay allowed.
-    """
-    real = [arm for arm in arms if arm.get("type") != "null"]
-    if len(real) != 1 or (owner is None and len(arms) != len(real)):
-        return {}
-    return cast("dict[str, Any]", inlined(real[0], definitions, inside, owner))
-
-
 def narrowed(node: dict[str, Any], name: str, *, optional: bool = False) -> dict[str, Any]:
     """`node` in the keywords all clients know; what they cannot say goes into the description."""
     kind = node.get("type")
-    if not isinstance(kind, str):
+    if kind not in TYPES:
         raise TypeError(f"{name}: a parameter has one plain type, or clients send what they guess")
     said = inclusive(node, whole=kind == "integer")
     if "enum" in node and not all(isinstance(value, str) for value in node["enum"]):

@@ -1,7 +1,7 @@
 """`@tool`: everything that is true of a tool, said once, beside its handler.
 
-From the declaration come the four hints, the title, the portable schema, who may call it, what lands in the audit, what it
-costs, and how long it may take. The pipeline enforces what stands here; nothing of it is written a second time.
+From the declaration come the four hints, the title, the portable schema, who may call it, what lands in the audit,
+what it costs, and how long it may take. The pipeline enforces what stands here; nothing of it is written a second time.
 """
 
 import inspect
@@ -34,7 +34,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The place where an earlier answer stopped. In the schema it is a string; the handler gets it opened and checked."""
+    """The place where an earlier answer stopped: a string in the schema, opened and checked for the handler."""
 
     position: Any
 
@@ -122,7 +122,7 @@ def tool(
     labels: Sequence[str] = (),
     page_arguments: Sequence[str] = ("cursor", "limit", "max_tokens"),
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]:
-    """Declare a tool. The handler's name is the tool's name, its docstring the description, its parameters the schema."""
+    """Declare a tool: the handler's name, docstring and parameters are its name, description and schema."""
 
     def declare(handler: Callable[..., Awaitable[Any]]) -> Tool:
         name = handler.__name__

@@ -3,7 +3,7 @@
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ CODE = "import math\n\n\ndef tide(hour: float) -> float:\n    return math.sin(ho
 
 
 @contextmanager
-def world(directory: Path) -> Iterator[World]:
+def world(directory: Path) -> Generator[World]:
     """A project with text in several encodings, a picture, ignored and denied files, and links that lead out."""
     root, outside = directory / "harbour", directory / "harbour2"
     for folder in (root / "src", root / "notes", root / "build", root / ".ssh", outside):

@@ -8,7 +8,7 @@ run in an inner middleware. Whatever the SDK would say to a client about a failu
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Any, Final, cast
@@ -103,7 +103,7 @@ class BulkheadServer(MCPServer[Any]):
     # -- life -----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def alive(self, _: MCPServer[Any]) -> AsyncIterator[Any]:
+    async def alive(self, _: MCPServer[Any]) -> AsyncGenerator[Any]:
         """While a client may call: the backend is open and the kill switch is watched."""
         self.runtime.switch.look()
         async with self.described.backend as backend, anyio.create_task_group() as tasks:
@@ -262,10 +262,12 @@ class BulkheadServer(MCPServer[Any]):
 
     def crashed(self, call: Call, cause: BaseException) -> Crashed:
         reference = token_hex(4)
-        log.error("%s failed unexpectedly [%s]", call.tool.name if call.tool else call.method, reference, exc_info=cause)
+        log.error(
+            "%s failed unexpectedly [%s]", call.tool.name if call.tool else call.method, reference, exc_info=cause
+        )
         return Crashed(
             f"Something went wrong on our side (reference {reference}).",
-            hint="Do not repeat the same call; try another way, and tell the user the reference: the log has the cause.",
+            hint="Do not repeat the call; try another way, and tell the user the reference: the log has the cause.",
         )
 
     def failed(self, call: Call, failure: Failure) -> types.CallToolResult:
@@ -281,7 +283,7 @@ class BulkheadServer(MCPServer[Any]):
             self.runtime.limits.forget_reads(call)
 
     async def list_tools(self) -> list[types.Tool]:
-        """The tools this caller may use now, in their declared order: it depends on authorization, never on the session."""
+        """The tools this caller may use now, in their declared order; it depends on scopes, never on the session."""
         call, listed = current_call_or_none(), await super().list_tools()
         return [
             tool
@@ -320,8 +322,11 @@ class BulkheadServer(MCPServer[Any]):
                 yield each, dict(variables)
 
     async def contents_of(self, each: Resource, variables: Mapping[str, Any]) -> Contents:
-        flat = {key: "/".join(value) if isinstance(value, list) else value for key, value in variables.items()}
-        return cast("Contents", await each.handler(**await with_given(each.given, self.described.backend, flat)))
+        flat: dict[str, str] = {
+            key: "/".join(cast("list[str]", value)) if isinstance(value, list) else value
+            for key, value in variables.items()
+        }
+        return await each.handler(**await with_given(each.given, self.described.backend, flat))
 
     def as_read(self, call: Call, each: Resource, contents: Contents) -> ReadResourceContents:
         meta = dict(contents.meta or {})
@@ -383,6 +388,7 @@ class BulkheadServer(MCPServer[Any]):
                 for key, (said, required) in prompt.arguments.items()
             ],
             fn=prompt.handler,
+            context_kwarg=None,
         )
 
     async def get_prompt(

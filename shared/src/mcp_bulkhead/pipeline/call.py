@@ -1,7 +1,7 @@
 """One call on its way through the pipeline, and the person or program it is for."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ class Call:
         return binding(f"{self.caller.tenant}/{self.caller.id}", self.name or self.method, kept)
 
     def budget(self, asked_tokens: int | None) -> int:
-        """How many characters this answer may have: the operator's usual number, or what was asked for up to the cap."""
+        """How many characters this answer may have: the usual number, or what was asked for up to the cap."""
         return min(asked_tokens * CHARS_PER_TOKEN if asked_tokens else self.usual_chars, self.hard_chars)
 
     async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
@@ -127,7 +127,7 @@ def current_call_or_none() -> Call | None:
 
 
 @contextmanager
-def entered(call: Call) -> Iterator[None]:
+def entered(call: Call) -> Generator[None]:
     """Make `call` the current one while the block runs."""
     token = _current.set(call)
     try:

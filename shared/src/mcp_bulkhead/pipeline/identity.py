@@ -37,7 +37,7 @@ def caller_of(ctx: "ServerRequestContext[Any, Any]", runtime: "Runtime") -> Call
 def agent_of(ctx: "ServerRequestContext[Any, Any]") -> tuple[str | None, str | None]:
     """The client program's own word for itself: for the record, never for a decision."""
     params = ctx.session.client_params
-    if params is not None and params.client_info is not None:
+    if params is not None:
         return cut(params.client_info.name), cut(params.client_info.version)
     info = (ctx.meta or {}).get(CLIENT_INFO)
     if isinstance(info, Mapping):

@@ -21,7 +21,7 @@ from .runtime import Runtime
 
 
 class Arguments(FuncMetadata):
-    """The SDK's argument metadata without its JSON guessing, which damages text such as `"[1]"`: ours is in `arguments`."""
+    """The SDK's argument metadata without its JSON guessing, which damages text such as `"[1]"`; see `arguments`."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         return data

@@ -23,14 +23,19 @@ Layer = Callable[[Runtime, Call, Proceed], Awaitable[Any]]
 
 async def audited(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
     """Outermost: whatever happens to a call, refusals and cancellations included, one record tells it."""
+    result = None
     try:
-        return await proceed()
+        result = await proceed()
     except anyio.get_cancelled_exc_class():
         call.status = "cancelled"
         raise
     finally:
         if runtime.audit is not None:
-            runtime.audit.append(record_of(runtime, call, phase="outcome" if call.intent else "call"))
+            record = record_of(runtime, call, phase="outcome" if call.intent else "call")
+            if runtime.settings.audit_payloads and result is not None:
+                record["result_digest"] = runtime.audit.keep_payload(result)
+            runtime.audit.append(record)
+    return result
 
 
 async def measured(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
@@ -152,8 +157,10 @@ def record_of(runtime: Runtime, call: Call, *, phase: str) -> dict[str, Any]:
 
 
 def digest_of(runtime: Runtime, call: Call) -> str | None:
+    """The arguments' keyed digest; where the operator asked for it, they are kept in a private file of that name."""
     if call.args_digest is None and runtime.audit is not None:
-        call.args_digest = runtime.audit.digest(call.arguments)
+        note = runtime.audit.keep_payload if runtime.settings.audit_payloads else runtime.audit.digest
+        call.args_digest = note(call.arguments)
     return call.args_digest
 
 

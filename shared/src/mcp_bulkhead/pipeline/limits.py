@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -35,7 +35,7 @@ class Window:
         self.seen.append((now, amount))
         self.total += amount
 
-    def wait_s(self, now: float, needed: int, limit: int) -> float:
+    def wait_s(self, now: float, needed: float, limit: float) -> float:
         """How long until `needed` more fit under `limit`."""
         excess = self.total + needed - limit
         for when, amount in self.seen:
@@ -52,7 +52,7 @@ class Bounds:
     per_minute: int | None = 120
     calls_per_hour: int | None = None
     bytes_per_hour: int | None = None
-    cost_per_hour: int | None = None
+    cost_per_hour: float | None = None
     steps_per_session: int | None = None
     at_once: int = 16
     at_once_per_caller: int = 4
@@ -154,9 +154,9 @@ class Limits:
         self.account(call).last_read = None
 
 
-def spent(what: str, limit: int, wait: float) -> Spent:
+def spent(what: str, limit: float, wait: float) -> Spent:
     return Spent(
-        f"The budget of {limit} {what} an hour is used up.",
+        f"The budget of {limit:g} {what} an hour is used up.",
         hint="Finish with what you have and tell the user; the operator can raise the budget.",
         retryable=True,
         retry_after_s=wait,
@@ -175,7 +175,7 @@ class Seats:
         self.freed = anyio.Event()
 
     @asynccontextmanager
-    async def seat(self, call: Call) -> AsyncIterator[None]:
+    async def seat(self, call: Call) -> AsyncGenerator[None]:
         who = f"{call.caller.tenant}/{call.caller.id}"
         if not self.try_sit(who):
             await self.wait_for(who)

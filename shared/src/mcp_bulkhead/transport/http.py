@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("mcp_bulkhead")
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 HEALTH_S: Final = 5.0
+GRACE_S: Final = 0.3
+"""What calls in flight get at the end: two such waits and a flush fit into the two seconds of the whole."""
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -169,7 +171,7 @@ async def serve_http(server: "BulkheadServer", telemetry: Any = None) -> None:
         log_config=None,
         access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=GRACE_S,  # type: ignore[arg-type] - it goes to wait_for, which takes fractions
         server_header=False,
     )
     quiet = QuietServer(config)
@@ -186,7 +188,7 @@ def stop(quiet: QuietServer) -> None:
 
 
 async def announce(quiet: QuietServer, host: str) -> None:
-    while not quiet.started:
+    while not quiet.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await anyio.sleep(0.01)
     port = quiet.servers[0].sockets[0].getsockname()[1]
     shown = f"[{host}]" if ":" in host else host

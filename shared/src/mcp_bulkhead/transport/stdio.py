@@ -1,19 +1,18 @@
 """JSON lines over stdin and stdout, with a size cap and no stray byte.
 
-The SDK's stdio reads lines of any length and hops threads twice per message. Here one daemon thread reads and one writes;
-neither can keep the process alive, and file descriptor 1 points at stderr for everybody but the writer.
+The SDK's stdio reads lines of any length and hops threads twice per message. Here one daemon thread reads and one
+writes; neither can keep the process alive, and file descriptor 1 points at stderr for everybody but the writer.
 """
 
 import os
 import queue
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import anyio
-import anyio.from_thread
 import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
@@ -52,9 +51,7 @@ def duplicate(descriptor: int) -> int:
 class Reader(threading.Thread):
     """Reads lines and hands them to the event loop; a line over the cap is answered and skipped, never stored."""
 
-    def __init__(
-        self, wire: Wire, most: int, deliver: Callable[[Incoming | None], None], refuse: Refuse
-    ) -> None:
+    def __init__(self, wire: Wire, most: int, deliver: Callable[[Incoming | None], None], refuse: Refuse) -> None:
         super().__init__(name="bulkhead-stdin", daemon=True)
         self.wire, self.most, self.deliver, self.refuse = wire, most, deliver, refuse
 
@@ -122,7 +119,7 @@ class Writer(threading.Thread):
 @asynccontextmanager
 async def stdio(
     wire: Wire, *, most: int, refused: Callable[[str], None]
-) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]]:
+) -> AsyncGenerator[tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]]:
     """The stream pair a server runs on. `refused` hears about frames that never became a request."""
     import asyncio
 
