@@ -41,17 +41,27 @@ def parser() -> argparse.ArgumentParser:
     verify = actions.add_parser("verify", help="name every edited, dropped, reordered or truncated record")
     verify.add_argument("directory", type=Path)
     verify.add_argument("--public-key", type=Path, default=None, help="trust only checkpoints signed with this key")
+    verify.add_argument("--anchors", type=Path, default=None, help="signed heads kept elsewhere, one a line")
+    verify.add_argument("--heads", action="store_true", help="print the signed heads, to be kept elsewhere")
+    verify.add_argument("--json", action="store_true", help="print the report for a machine")
     query = actions.add_parser("query", help="who touched this? JSON lines, oldest first")
     query.add_argument("directory", type=Path)
     for name, what in (("target", "a path, table, ticket (globs allowed)"), ("tool", "a tool"), ("caller", "a caller")):
         query.add_argument(f"--{name}", default=None, help=what)
-    query.add_argument("--since", type=datetime.fromisoformat, default=None, help="an ISO date or time")
+    for name in ("since", "until"):
+        query.add_argument(f"--{name}", type=moment, default=None, help="an ISO date or time")
+    query.add_argument("--limit", type=int, default=None, help="only the newest N")
 
     contract = commands.add_parser("contract", help="run the contract suite against the installed servers")
     contract.add_argument("arguments", nargs="*", help="arguments for pytest, such as --bulkhead-server NAME")
 
     commands.add_parser("lint", help="check the descriptions and schemas of the installed servers")
     return top
+
+
+def moment(text: str) -> datetime:
+    """An ISO date or time; without a zone it is this machine's."""
+    return datetime.fromisoformat(text).astimezone()
 
 
 def for_new(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -174,17 +184,19 @@ def next_steps(name: str, into: Path, *, inside: bool) -> tuple[str, ...]:
 def audit_verify(options: argparse.Namespace) -> int:
     from .audit import verify
 
-    report = verify(options.directory, public_key=options.public_key)
-    print(report)
+    report = verify(options.directory, public_key=options.public_key, anchors=options.anchors)
+    if options.heads:
+        print("\n".join(report.heads))
+    else:
+        print(json.dumps(report.as_dict(), indent=1) if options.json else report)
     return 0 if report.ok else 1
 
 
 def audit_query(options: argparse.Namespace) -> int:
     from .audit import query
 
-    found = query(
-        options.directory, target=options.target, tool=options.tool, caller=options.caller, since=options.since
-    )
+    names = ("target", "tool", "caller", "since", "until", "limit")
+    found = query(options.directory, **{name: getattr(options, name) for name in names})
     for record in found:
         print(json.dumps(record, ensure_ascii=True))
     return 0

@@ -82,9 +82,11 @@ def chosen(examples: Sequence[Example]) -> list[Example]:
 async def show_tools(console: "Console", client: "Client") -> None:
     from rich.table import Table
 
+    from .publish.readme import first_sentence, without_opening
+
     table = Table("tool", "what for", "changes something", box=None, pad_edge=False)
     for tool in (await client.list_tools()).tools:
-        first = (tool.description or "").split(". ")[0].removeprefix("Use this to ")
+        first = without_opening(first_sentence(tool.description or ""))
         reads = tool.annotations is not None and tool.annotations.read_only_hint
         table.add_row(f"[bold]{tool.name}[/]", first, "no" if reads else "[yellow]yes[/]")
     console.print(table)
@@ -136,8 +138,11 @@ def show_config(console: "Console", spec: ServerSpec) -> None:
     from rich.markup import escape
 
     from .publish.clients import client_config, runnable
+    from .publish.installed import completed
+    from .settings import describe
 
     console.print("\n[bold]To use it in Claude Desktop[/] (others: --print-config CLIENT)")
     command, arguments = runnable(spec)
-    where, text = client_config(spec, "claude-desktop", command=command, args=[*arguments, "/path/to/a/folder"], env={})
+    given, env = completed([], describe(spec.settings(), spec.name))
+    where, text = client_config(spec, "claude-desktop", command=command, args=[*arguments, *given], env=env)
     console.print(f"[dim]{escape(where)}[/]\n{escape(text)}")

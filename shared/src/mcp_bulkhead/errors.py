@@ -163,16 +163,24 @@ class Later(Failure):
 
 
 class Busy(Later):
+    """Too many calls are running, or what is needed is in use."""
+
     code = "busy"
 
 
 class RateLimited(Later):
+    """Too many calls of this kind in the last minute."""
+
     code = "rate_limited"
 
 
 class TimedOut(Later):
+    """The call took longer than it may and was stopped."""
+
     code = "timeout"
 
 
 class Unavailable(Later):
+    """The system behind the server does not answer as it should."""
+
     code = "unavailable"

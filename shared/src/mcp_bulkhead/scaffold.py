@@ -97,7 +97,7 @@ def prefix_of(source: Path, name: str) -> str:
 def find_checkout(start: Path) -> Path | None:
     """The checkout that `start` is in, if any."""
     for folder in (start, *start.parents):
-        if (folder / "catalog.json").is_file() and (folder / MARKER).is_dir():
+        if (folder / "shared" / "pyproject.toml").is_file() and (folder / MARKER).is_dir():
             return folder
     return None
 

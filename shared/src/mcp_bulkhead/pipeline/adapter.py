@@ -28,7 +28,7 @@ from mcp.shared.uri_template import UriTemplate
 from pydantic import AnyUrl, ValidationError
 
 from ..arguments import explained, understood
-from ..errors import Crashed, Failure, Invalid, Missing, OutsideRoot
+from ..errors import Crashed, Failure, Invalid, Missing, OutsideRoot, TooLarge
 from ..guards.text import clean
 from ..resources import Contents, Listed, Prompt, Resource
 from ..results import Rendering, as_block, error_object, render_failure
@@ -57,6 +57,9 @@ COUNTED: Final = frozenset(
         "subscriptions/listen",
     }
 )
+MAX_RESOURCE_BYTES: Final = 5_000_000
+"""Some clients stop reading a message of 10 MiB, and bytes grow by a third on the way."""
+
 SWITCH_EVERY_S: Final = 0.4
 LIST_TTL_MS: Final = 60_000
 
@@ -337,6 +340,12 @@ class BulkheadServer(MCPServer[Any]):
             if each.untrusted:
                 meta["io.github.mcp-bulkhead/provenance"] = {"untrusted": True, "escaped": dict(cleaned.escaped)}
         call.bytes_out = len(body)
+        if call.bytes_out > MAX_RESOURCE_BYTES:
+            raise TooLarge(
+                "The resource is larger than clients read in one answer.",
+                hint="Read it in parts with the tool that reads such resources.",
+                details={"size": call.bytes_out, "limit": MAX_RESOURCE_BYTES},
+            )
         return ReadResourceContents(content=body, mime_type=contents.mime, meta=meta or None)
 
     async def list_resources(self) -> list[types.Resource]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
 from .call import Caller
 
 if TYPE_CHECKING:
@@ -29,9 +31,14 @@ def caller_of(ctx: "ServerRequestContext[Any, Any]", runtime: "Runtime") -> Call
         tenant=runtime.settings.tenant,
         agent=agent,
         agent_version=agent_version,
-        session=headers.get("mcp-session-id") if headers is not None else None,
+        session=headers.get("mcp-session-id") if headers is not None and sessions_exist(ctx) else None,
         scopes=None if scopes is None else frozenset(scopes),
     )
+
+
+def sessions_exist(ctx: "ServerRequestContext[Any, Any]") -> bool:
+    """Only the legacy era has sessions, which the SDK checks; in the modern one the header is anybody's invention."""
+    return ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS
 
 
 def agent_of(ctx: "ServerRequestContext[Any, Any]") -> tuple[str | None, str | None]:

@@ -4,19 +4,22 @@ A layer takes the runtime, the call, and `proceed`; it raises a `Failure` to ref
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
-from ..errors import NotAllowed, TimedOut
+from ..errors import Failure, NotAllowed, TimedOut
 from ..tools import COST_UNITS
 from .call import Call
-from .runtime import Runtime
+from .runtime import Recorder, Runtime
 from .switch import switched_off
 
+OUTCOME_S: Final = 2.0
+log = logging.getLogger("mcp_bulkhead")
 Proceed = Callable[[], Awaitable[Any]]
 Layer = Callable[[Runtime, Call, Proceed], Awaitable[Any]]
 
@@ -34,8 +37,20 @@ async def audited(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
             record = record_of(runtime, call, phase="outcome" if call.intent else "call")
             if runtime.settings.audit_payloads and result is not None:
                 record["result_digest"] = runtime.audit.keep_payload(result)
-            runtime.audit.append(record)
+            await write_down(runtime.audit, record, durable=call.intent is not None)
     return result
+
+
+async def write_down(audit: Recorder, record: dict[str, Any], *, durable: bool) -> None:
+    """Reads are committed in groups; the outcome of an effect is on disk before its answer leaves."""
+    if not durable:
+        audit.append(record)
+        return
+    try:
+        with anyio.move_on_after(OUTCOME_S, shield=True):
+            await audit.append_durable(record)
+    except Failure:  # the effect has happened: its answer must leave even when the disk just filled up
+        log.exception("the outcome of %s could not be made durable", record["name"])
 
 
 async def measured(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
@@ -71,9 +86,8 @@ async def permitted(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
 
 
 async def metered(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
-    """Rate and budgets; a second leg of a confirmed call is the same call."""
-    if call.leg == 1:
-        runtime.limits.admit(call, COST_UNITS[call.tool.cost] if call.tool else 1)
+    """Rate and budgets. A second leg counts too: that it is one is only the client's word."""
+    runtime.limits.admit(call, COST_UNITS[call.tool.cost] if call.tool else 1)
     result = await proceed()
     runtime.limits.settle(call)
     return result
@@ -88,9 +102,9 @@ async def seated(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
 async def intended(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
     """An effect is written down durably before it happens; if that fails, so does the call."""
     if runtime.audit is not None and call.tool is not None and not call.tool.reads:
-        intent = token_hex(8)
-        await runtime.audit.append_durable(record_of(runtime, call, phase="intent") | {"intent": intent})
-        call.intent = intent
+        # Named before it is written: a caller that goes away meanwhile still owes this intent an outcome.
+        call.intent = token_hex(8)
+        await runtime.audit.append_durable(record_of(runtime, call, phase="intent"))
     return await proceed()
 
 
@@ -151,8 +165,8 @@ def record_of(runtime: Runtime, call: Call, *, phase: str) -> dict[str, Any]:
             "duration_ms": round(call.elapsed * 1000, 3),
             "bytes_out": call.bytes_out,
         }
-        if call.intent:
-            record["intent"] = call.intent
+    if call.intent:
+        record["intent"] = call.intent
     return record
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 
@@ -15,6 +15,7 @@ from .call import Call
 
 HOUR_S: Final = 3600.0
 MAX_CALLERS: Final = 4_096
+Kept = TypeVar("Kept")
 SEAT_WAIT_S: Final = 2.0
 MAX_WAITING: Final = 64
 
@@ -61,34 +62,36 @@ class Bounds:
 
 @dataclass(slots=True)
 class Account:
-    """What one caller has used."""
+    """What one caller has used, in all its sessions: a new session is no new budget."""
 
     rates: dict[str, Window] = field(default_factory=dict[str, Window])
     calls: Window = field(default_factory=lambda: Window(HOUR_S))
     sent: Window = field(default_factory=lambda: Window(HOUR_S))
     cost: Window = field(default_factory=lambda: Window(HOUR_S))
+
+
+@dataclass(slots=True)
+class Course:
+    """What happened in one session so far."""
+
     steps: int = 0
     last_read: tuple[str, bytes, int] | None = None
 
 
 class Limits:
-    """Rate windows, budgets and repeats per caller; the oldest caller is forgotten when there are too many."""
+    """Rate windows and budgets per caller, steps and repeats per session; the oldest entries make room."""
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
         self.bounds = bounds
         self.clock = clock
         self.accounts: OrderedDict[str, Account] = OrderedDict()
+        self.courses: OrderedDict[str, Course] = OrderedDict()
 
     def account(self, call: Call) -> Account:
-        who = f"{call.caller.tenant}/{call.caller.id}/{call.caller.session or ''}"
-        found = self.accounts.get(who)
-        if found is None:
-            found = self.accounts[who] = Account()
-            while len(self.accounts) > MAX_CALLERS:
-                self.accounts.popitem(last=False)
-        else:
-            self.accounts.move_to_end(who)
-        return found
+        return remembered(self.accounts, f"{call.caller.tenant}/{call.caller.id}", Account)
+
+    def course(self, call: Call) -> Course:
+        return remembered(self.courses, f"{call.caller.tenant}/{call.caller.id}/{call.caller.session or ''}", Course)
 
     def admit(self, call: Call, cost: int) -> None:
         """Count the call, or refuse it before it costs anything."""
@@ -105,12 +108,13 @@ class Limits:
             window.drop_old(now)
             if window.total + needed > limit:
                 raise spent(what, limit, window.wait_s(now, needed, limit))
-        if bounds.steps_per_session is not None and account.steps >= bounds.steps_per_session:
+        course = self.course(call)
+        if bounds.steps_per_session is not None and course.steps >= bounds.steps_per_session:
             raise Spent(
                 f"This session has used its {bounds.steps_per_session} steps.",
                 hint="Finish with what you have and report to the user; a new session starts a new budget.",
             )
-        account.steps += 1
+        course.steps += 1
         account.calls.add(1, now)
         account.cost.add(cost, now)
 
@@ -135,12 +139,12 @@ class Limits:
         """Stop a loop: the third identical read in a row with an identical answer is told so instead."""
         if not self.bounds.repeats:
             return
-        account = self.account(call)
+        course = self.course(call)
         same = f"{call.method}:{call.name}:{arguments}"
         digest = blake2b(answer.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        before = account.last_read
+        before = course.last_read
         times = before[2] + 1 if before and before[0] == same and before[1] == digest else 1
-        account.last_read = (same, digest, times)
+        course.last_read = (same, digest, times)
         if times >= self.bounds.repeats:
             raise Spent(
                 f"This is the same call as before, and nothing has changed since ({times} times now).",
@@ -151,7 +155,19 @@ class Limits:
 
     def forget_reads(self, call: Call) -> None:
         """Any other call in between makes the next read a new one."""
-        self.account(call).last_read = None
+        self.course(call).last_read = None
+
+
+def remembered(table: OrderedDict[str, Kept], who: str, make: Callable[[], Kept]) -> Kept:
+    """The entry of `who`, made when there is none; the one used longest ago makes room."""
+    found = table.get(who)
+    if found is None:
+        found = table[who] = make()
+        while len(table) > MAX_CALLERS:
+            table.popitem(last=False)
+    else:
+        table.move_to_end(who)
+    return found
 
 
 def spent(what: str, limit: float, wait: float) -> Spent:
