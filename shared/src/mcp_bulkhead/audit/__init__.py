@@ -4,6 +4,7 @@
 Each name loads when it is used: a server that writes does not pay for reading.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .search import query as query
     from .verification import verify as verify
 
-HOMES: Final = {
+HOMES: Final[Mapping[str, str]] = {
     "AuditLog": "log",
     "AuditRecord": "records",
     "OpenIntent": "report",

@@ -9,7 +9,7 @@ from .report import MAX_PROBLEMS, OpenIntent, Problem, Report
 from .seals import PublicKeys, read_signed
 from .segments import HEAD, TOMBSTONE, Line, Segment, lines, segments
 
-SEAL_KINDS: Final = {"forged": "forged", "unknown_key": "unknown_key", "absent": "missing_head"}
+SEAL_KINDS: Final[Mapping[str, str]] = {"forged": "forged", "unknown_key": "unknown_key", "absent": "missing_head"}
 
 
 class Witness(NamedTuple):

@@ -6,7 +6,7 @@ and cannot tell which word a value came from.
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
 from .description import SettingInfo
@@ -15,7 +15,7 @@ from .problems import Given, Problem, unknown
 
 Action = Literal["serve", "check", "demo", "print-config", "version"]
 
-ACTION_FLAGS = {
+ACTION_FLAGS: Mapping[str, str] = {
     "--check": "Report whether everything is in place, and exit with 0 or 1.",
     "--demo": "Serve a throw-away world with example data.",
     "--print-config": "Print the configuration for CLIENT, then exit.",

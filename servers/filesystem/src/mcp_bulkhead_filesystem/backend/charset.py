@@ -20,6 +20,10 @@ UNASSIGNED_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 C1 = re.compile(rb"[\x80-\x9f]")
 MAX_CONTROL_SHARE = 0.02
 MIN_IDEOGRAPH_SHARE = 0.9
+# The common characters of GB 2312 (its first level) and its punctuation; two accented Latin letters in a row look like
+# the rare ones.
+COMMON_LEADS = frozenset((*range(0xA1, 0xAA), *range(0xB0, 0xD8)))
+MIN_COMMON_SHARE = 0.7
 # Both bytes of a common Chinese character are high; an accented Latin letter stands alone among ASCII.
 MIN_HIGH_SHARE = 0.75
 MIN_ZERO_SHARE = 0.25
@@ -125,9 +129,11 @@ def _looks_chinese(head: bytes, *, whole: bool) -> bool:
         text = codecs.getincrementaldecoder("gb18030")("strict").decode(head, whole)
     except UnicodeDecodeError:
         return False
-    beyond = len(BEYOND_ASCII.findall(text))
+    found = BEYOND_ASCII.findall(text)
+    beyond = len(found)
     return (
         beyond > 0
+        and sum(char.encode("gb18030")[0] in COMMON_LEADS for char in found) >= MIN_COMMON_SHARE * beyond
         and len(IDEOGRAPHIC.findall(text)) >= MIN_IDEOGRAPH_SHARE * beyond
         and len(HIGH.findall(head)) >= MIN_HIGH_SHARE * 2 * beyond
     )

@@ -1,6 +1,8 @@
 """The one class that talks to the file system, for the tools to call."""
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Any, Self, TypeVar
 
 from mcp_bulkhead.errors import Failure, Invalid, TooLarge, Unavailable
@@ -49,6 +51,7 @@ class Files:
         self._respect_gitignore = respect_gitignore
         self._max_media_bytes = max_media_bytes
         self._known = KnownFiles()
+        self._secret = token_bytes(16)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,6 +74,10 @@ class Files:
             return facts
 
         return await self._run(Lane.SHORT, work)
+
+    def mark(self, text: str) -> str:
+        """A mark for this very text: the same for the same text, and nothing that a file in it could foresee."""
+        return blake2b(text.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=4).hexdigest()
 
     def uri_of(self, root: RootFS) -> str:
         """The address of a root as a resource."""

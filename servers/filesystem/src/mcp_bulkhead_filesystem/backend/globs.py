@@ -8,14 +8,14 @@ for the tool's own globs.
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from mcp_bulkhead.errors import Invalid
 
 MAX_GLOB = 1_000
 MAX_BRANCHES = 64
-POSIX = {
+POSIX: Mapping[str, str] = {
     "alpha": "a-zA-Z",
     "digit": "0-9",
     "alnum": "a-zA-Z0-9",

@@ -1,5 +1,7 @@
 """What a file without text is, told by its first bytes; the extension only breaks ties inside a container format."""
 
+from collections.abc import Mapping
+
 # Instances have only the tables of Python itself: the machine's own would make answers differ from host to host.
 from mimetypes import MimeTypes
 
@@ -50,7 +52,7 @@ MAGIC = (
 )
 RIFF = ("image/webp", "audio/wav", "video/x-msvideo")
 OFFICE = "application/vnd.openxmlformats-officedocument."
-ZIPPED = {
+ZIPPED: Mapping[str, str] = {
     "docx": f"{OFFICE}wordprocessingml.document",
     "xlsx": f"{OFFICE}spreadsheetml.sheet",
     "pptx": f"{OFFICE}presentationml.presentation",

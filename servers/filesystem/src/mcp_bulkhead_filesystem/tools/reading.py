@@ -1,6 +1,7 @@
 """Looking at what one knows by name: read a file, list a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from mcp_bulkhead import Cursor, Link, Media, Text, current_call, tool
 
@@ -8,7 +9,13 @@ from ..backend import BinaryPiece, FailedPiece, MediaPiece, Piece, Want
 from ..models import Backend, Depth, Ignored, Limit, Lines, MaxTokens, Numbers, Path, Paths, Start
 
 
-@tool(title="Read files", effect="read", scope="fs.read", targets="{paths}", untrusted=True)
+def files_of(arguments: Mapping[str, Any]) -> list[str]:
+    """The files a call is about, without the ranges asked for."""
+    paths = arguments.get("paths")
+    return [Want.parse(str(path)).path for path in cast("list[Any]", paths)] if isinstance(paths, list) else []
+
+
+@tool(title="Read files", effect="read", scope="fs.read", targets=files_of, untrusted=True)
 async def fs_read(
     files: Backend,
     paths: Paths,
@@ -24,16 +31,23 @@ async def fs_read(
     """
     budget = current_call().budget(max_tokens)
     wants = [Want.parse(path) for path in paths]
-    return shown(await files.read(wants, start=start, lines=lines, numbers=numbers, budget=budget))
+    pieces = await files.read(wants, start=start, lines=lines, numbers=numbers, budget=budget)
+    return shown(pieces, files.mark("".join(piece.text for piece in pieces)))
 
 
-def shown(pieces: Sequence[Piece]) -> Text:
-    """The pieces one below the other; a call of which nothing succeeded is a failure."""
+def shown(pieces: Sequence[Piece], mark: str) -> Text:
+    """The pieces one below the other; a call of which nothing succeeded is a failure.
+
+    Between several files stands a mark that no file can know, so that none can pretend to end and another to begin.
+    """
     failed = [piece.failure for piece in pieces if isinstance(piece, FailedPiece)]
     if len(failed) == len(pieces):
         raise failed[0]
+    texts = [piece.text for piece in pieces]
+    if len(texts) > 1:
+        texts = [f"=={mark}{text}" for text in texts]
     return Text(
-        "".join(piece.text for piece in pieces),
+        "".join(texts),
         media=[Media(piece.data, piece.mime) for piece in pieces if isinstance(piece, MediaPiece)],
         links=[
             Link(piece.uri, piece.path, piece.mime, piece.size) for piece in pieces if isinstance(piece, BinaryPiece)
