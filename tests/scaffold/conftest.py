@@ -26,8 +26,8 @@ class Place:
             for key, value in os.environ.items()
             if not key.startswith(("PYTEST", "COVERAGE", "COV_", "MCP_BULKHEAD", "VIRTUAL_ENV", "PYTHON"))
         }
-        clean["HOME"] = str(self.folder / "home")
-        (self.folder / "home").mkdir(exist_ok=True)
+        clean["HOME"] = str(self.environment / "home")
+        (self.environment / "home").mkdir(exist_ok=True)
         done = subprocess.run(
             [str(part) for part in command],
             cwd=cwd or self.folder,
