@@ -137,8 +137,8 @@ def show_audit(console: "Console", spec: ServerSpec, state: Path) -> None:
 def show_config(console: "Console", spec: ServerSpec) -> None:
     from rich.markup import escape
 
-    from .publish.clients import client_config, runnable
-    from .publish.installed import completed
+    from .publish.clients import client_config
+    from .publish.installed import completed, runnable
     from .settings import describe
 
     console.print("\n[bold]To use it in Claude Desktop[/] (others: --print-config CLIENT)")

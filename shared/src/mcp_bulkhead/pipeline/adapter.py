@@ -396,7 +396,7 @@ class BulkheadServer(MCPServer[Any]):
                 PromptArgument(name=key, description=said, required=required)
                 for key, (said, required) in prompt.arguments.items()
             ],
-            fn=prompt.handler,
+            fn=listed_only,
             context_kwarg=None,
         )
 
@@ -464,6 +464,11 @@ def truthful(offered: types.ServerCapabilities) -> types.ServerCapabilities:
 
 def unsigned(_: Any) -> str:
     raise TypeError("a prompt has no continuation")
+
+
+def listed_only() -> str:
+    """What the SDK would call for a prompt: it only lists ours, `get_prompt` renders them."""
+    raise RuntimeError("prompts are rendered by get_prompt")
 
 
 def first_text(result: types.CallToolResult) -> str:
