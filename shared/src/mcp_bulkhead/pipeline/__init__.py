@@ -10,7 +10,7 @@
                      timed       the deadline; cancelling frees what the handler held
     on the answer    tidied, redacted, cut and signed by `results.render`; a third identical read is told so
 
-Tools, resources (read and list), prompts, completion and subscriptions all pass here; `adapter` hangs the three groups on
+Tools, resources (read and list), prompts, completion and subscriptions all pass here; `adapter` hangs the groups on
 the only places where the SDK can be hooked.
 """
 
