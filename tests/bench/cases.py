@@ -63,24 +63,29 @@ def start(bench: Bench) -> Iterator[Measured]:
 
 def pipeline(bench: Bench) -> Iterator[Measured]:
     """A call that does nothing, through the whole pipeline with audit on, against the bare SDK."""
-    with bench.ours() as ours, bench.bare() as bare:
-        ours.initialize()
-        bare.initialize()
-        probe = {"path": "d0"}
+    with bench.ours() as ours, bench.bare() as bare, bench.fixture() as fixture:
+        for peer in (ours, bare, fixture):
+            peer.initialize()
+        probe, echo = {"path": "d0"}, {"text": "d0"}
         for _ in range(WARM):
             ours.timed("fs_list", {"path": "d0/e0"})
             bare.timed("nothing", probe)
+            fixture.timed("fx_echo", echo)
         small = {"paths": ["d0/e0/f0.py"]}
+        mine, its = interleaved(300, lambda: fixture.timed("fx_echo", echo), lambda: bare.timed("nothing", probe))
+        added = median(mine) - median(its)
+        what = "warm call, whole pipeline added"
+        yield Measured(what, f"{median(mine):.2f} ms", f"{median(its):.2f} ms bare SDK", added, 0.25, "ms")
         mine, its = interleaved(
             300, lambda: ours.timed("fs_read", small), lambda: bare.timed("read", {"path": "d0/e0/f0.py"})
         )
         added = median(mine) - median(its)
         yield Measured(
-            "warm small read, whole pipeline added",
+            "warm read of a small file, guard and thread included",
             f"{median(mine):.2f} ms",
-            f"{median(its):.2f} ms bare SDK",
+            f"{median(its):.2f} ms bare SDK, read_text in the event loop",
             added,
-            0.25,
+            None,
             "ms",
         )
         yield Measured(
@@ -161,8 +166,7 @@ def during_search(ours: Peer) -> Iterator[Measured]:
         search = ours.post("tools/call", {"name": "fs_grep", "arguments": {"pattern": NEEDLE}})
         small = [f"d{number}/e{number}/f{number}.{SUFFIXES[number]}" for number in range(5)]
         taken += [ours.timed("fs_read", {"paths": [path]}) for path in small]
-        ours.request("ping", {})
-        del search
+        ours.answer(search)
     taken.sort()
     yield Measured(
         "small read during a search",

@@ -32,6 +32,7 @@ class Peer:
         )
         self.pending = b""
         self.ids = 0
+        self.answers: dict[int, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -84,13 +85,15 @@ class Peer:
         self.process.stdin.flush()
 
     def answer(self, wanted: int) -> dict[str, Any]:
-        """The answer to one request; others that come first are dropped."""
-        while True:
+        """The answer to one request; others that come first are kept until somebody asks for them."""
+        while wanted not in self.answers:
             message = json.loads(self.line())
-            if message.get("id") == wanted:
-                if "error" in message:
-                    raise RuntimeError(str(message["error"]))
-                return message["result"]
+            if "id" in message:
+                self.answers[message["id"]] = message
+        message = self.answers.pop(wanted)
+        if "error" in message:
+            raise RuntimeError(str(message["error"]))
+        return message["result"]
 
     def line(self) -> bytes:
         assert self.process.stdout is not None
@@ -130,6 +133,12 @@ class Bench:
         command = [python or self.python, "-m", "mcp_bulkhead_filesystem", str(root or self.tree)]
         unbounded = ["--rate-limit-per-minute", "0", "--repeat-limit", "0", "--state-dir", str(self.state)]
         return Peer([*command, *unbounded, *flags])
+
+    def fixture(self) -> Peer:
+        """A server of the library whose handler does nothing: what is left is the pipeline, audit included."""
+        unbounded = ["--rate-limit-per-minute", "0", "--repeat-limit", "0", "--state-dir", str(self.state)]
+        where = {"PYTHONPATH": str(ROOT / "tests" / "fixture_server")}
+        return Peer([self.python, "-m", "bulkhead_fixture", str(self.tree), *unbounded], where)
 
     def bare(self) -> Peer:
         """The SDK alone: one tool that does nothing, nothing around it."""

@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mcp_bulkhead")
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 HEALTH_S: Final = 5.0
+TURNED_AWAY: Final[Mapping[int, str]] = {403: "origin", 413: "request_too_large", 421: "host"}
 GRACE_S: Final = 0.3
 """What calls in flight get at the end: two such waits and a flush fit into the two seconds of the whole."""
 Scope = MutableMapping[str, Any]
@@ -43,18 +44,31 @@ class Door:
         self.app, self.server, self.settings = app, server, settings
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/mcp"):
-            key = secret_value(self.settings.http_token)
-            if key is not None:
-                if not presents(scope, key):
-                    self.write_down(scope)
-                    await unauthorized()(scope, receive, send)
-                    return
-                scope[CALLER_KEY] = "bearer"
-        await self.app(scope, receive, send)
+        if scope["type"] != "http" or not scope["path"].startswith("/mcp"):
+            await self.app(scope, receive, send)
+            return
+        key = secret_value(self.settings.http_token)
+        if key is not None:
+            if not presents(scope, key):
+                self.write_down(scope, "authentication")
+                await unauthorized()(scope, receive, send)
+                return
+            scope[CALLER_KEY] = "bearer"
+        await self.app(scope, receive, self.watching(scope, send))
 
-    def write_down(self, scope: Scope) -> None:
-        log.warning("a caller without the right bearer key was refused")
+    def watching(self, scope: Scope, send: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        """What the SDK turns away never reaches the pipeline; its status tells."""
+
+        async def watched(message: Any) -> None:
+            rule = TURNED_AWAY.get(message["status"]) if message["type"] == "http.response.start" else None
+            if rule is not None:
+                self.write_down(scope, rule)
+            await send(message)
+
+        return watched
+
+    def write_down(self, scope: Scope, rule: str) -> None:
+        log.warning("a request was refused: %s", rule)
         if self.server.runtime.audit is not None:
             client = scope.get("client")
             self.server.runtime.audit.append(
@@ -65,7 +79,7 @@ class Door:
                     "caller": None,
                     "targets": [f"client:{client[0]}"] if client else [],
                     "decision": "refuse",
-                    "rule": "authentication",
+                    "rule": rule,
                     "status": "client_error",
                 }
             )
