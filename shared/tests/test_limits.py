@@ -187,3 +187,22 @@ def test_when_too_many_wait_already_a_call_is_busy_at_once():
             assert busy.value.retry_after_s
 
     anyio.run(work)
+
+
+def test_where_there_are_no_sessions_the_steps_of_the_last_hour_count():
+    limited, clock = limits(steps_per_session=2)
+    modern = Call("tools/call", "x", {}, Caller("me", "tenant"), "2026-07-28", "tcp")
+    limited.admit(modern, 1)
+    limited.admit(modern, 1)
+    with pytest.raises(Spent):
+        limited.admit(modern, 1)
+    clock.now += 3_601
+    limited.admit(modern, 1)
+
+
+def test_a_session_keeps_its_steps_however_long_it_lasts():
+    limited, clock = limits(steps_per_session=1)
+    limited.admit(call_by(session="s"), 1)
+    clock.now += 10_000
+    with pytest.raises(Spent):
+        limited.admit(call_by(session="s"), 1)

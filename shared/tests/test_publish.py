@@ -101,7 +101,7 @@ async def day_log(day: str) -> Contents:
 from mcp_bulkhead import prompt
 
 
-@prompt(title="Morning round", day="The day to look at.")
+@prompt(title="Morning round", scope="toy.read", day="The day to look at.")
 async def morning_round(day: str = "today") -> str:
     '''What a harbour master asks first.'''
     return day

@@ -48,7 +48,7 @@ async def page(word: str) -> Any:
     raise RuntimeError(word)
 
 
-@prompt(title="Ask", word="A word.")
+@prompt(title="Ask", scope="ask", word="A word.")
 async def ask(word: str) -> str:
     """Ask for a word."""
     return word

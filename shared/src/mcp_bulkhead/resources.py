@@ -99,6 +99,7 @@ class Prompt:
     name: str
     title: str
     description: str
+    scope: str
     handler: Callable[..., Awaitable[str | Sequence[Part]]]
     arguments: Mapping[str, tuple[str, bool]]
     complete: Mapping[str, Complete]
@@ -106,9 +107,12 @@ class Prompt:
 
 
 def prompt(
-    *, title: str, complete: Mapping[str, Complete] | None = None, **arguments: str
+    *, title: str, scope: str, complete: Mapping[str, Complete] | None = None, **arguments: str
 ) -> Callable[[Callable[..., Awaitable[str | Sequence[Part]]]], Prompt]:
-    """Declare a prompt; each keyword describes an argument of the handler."""
+    """Declare a prompt; each further keyword describes an argument of the handler.
+
+    A prompt that shows what a tool would show needs the tool's scope.
+    """
 
     def declare(handler: Callable[..., Awaitable[str | Sequence[Part]]]) -> Prompt:
         import inspect
@@ -120,6 +124,7 @@ def prompt(
             name=handler.__name__,
             title=title,
             description=flow(handler.__doc__ or ""),
+            scope=scope,
             handler=handler,
             arguments={
                 key: (arguments[key], each.default is inspect.Parameter.empty)

@@ -10,7 +10,9 @@ async def folders(files: Files, typed: str) -> list[str]:
     return [found for found in await files.complete_path(typed) if found.endswith("/")]
 
 
-@prompt(title="Orient in a folder", complete={"path": folders}, path="The folder; empty for all roots.")
+@prompt(
+    title="Orient in a folder", scope="fs.read", complete={"path": folders}, path="The folder; empty for all roots."
+)
 async def orient_in_folder(files: Backend, path: str = "") -> str:
     """Get to know a folder: what it is, how it is laid out, where to start."""
     listing = await files.list(path or None, depth=2, ignored=False, limit=200, after=None, budget=8_000)

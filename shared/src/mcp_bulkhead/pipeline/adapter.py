@@ -407,7 +407,7 @@ class BulkheadServer(MCPServer[Any]):
         prompt = next((each for each in self.described.prompts if each.name == name), None)
         if prompt is None or call is None:
             raise MCPError(types.INVALID_PARAMS, "Unknown prompt. prompts/list names the prompts of this server.")
-        chosen = prompt
+        chosen, call.scope = prompt, prompt.scope
 
         async def inner() -> types.GetPromptResult:
             filled = prompt_arguments(chosen, arguments or {})
@@ -444,11 +444,21 @@ class BulkheadServer(MCPServer[Any]):
         )
 
     def scope_of_completion(self, params: Mapping[str, Any]) -> str | None:
-        """Completing a place is reading it: the scope is that of the resource whose variable is completed."""
+        """Completing a place is reading it: the scope is that of what the completed argument belongs to."""
         ref = params.get("ref")
-        uri = cast("Mapping[str, Any]", ref).get("uri") if isinstance(ref, Mapping) else None
-        scopes = {each.scope for each in self.described.resources if uri is None or each.template == uri}
-        return min(scopes, default=None)
+        told = cast("Mapping[str, Any]", ref) if isinstance(ref, Mapping) else {}
+        for prompt in self.described.prompts:
+            if told.get("type") == "ref/prompt" and told.get("name") == prompt.name:
+                return prompt.scope
+        for each in self.described.resources:
+            if told.get("type") == "ref/resource" and told.get("uri") == each.template:
+                return each.scope
+        return None
+
+    async def list_prompts(self) -> list[types.Prompt]:
+        call, listed = current_call_or_none(), await super().list_prompts()
+        scopes = {prompt.name: prompt.scope for prompt in self.described.prompts}
+        return [prompt for prompt in listed if call is None or call.caller.may(scopes.get(prompt.name))]
 
 
 def truthful(offered: types.ServerCapabilities) -> types.ServerCapabilities:

@@ -74,7 +74,7 @@ class Account:
 class Course:
     """What happened in one session so far."""
 
-    steps: int = 0
+    steps: Window = field(default_factory=lambda: Window(HOUR_S))
     last_read: tuple[str, bytes, int] | None = None
 
 
@@ -109,12 +109,14 @@ class Limits:
             if window.total + needed > limit:
                 raise spent(what, limit, window.wait_s(now, needed, limit))
         course = self.course(call)
-        if bounds.steps_per_session is not None and course.steps >= bounds.steps_per_session:
+        if call.transport == "tcp" and call.caller.session is None:
+            course.steps.drop_old(now)  # no session to count over: the last hour stands for it
+        if bounds.steps_per_session is not None and course.steps.total >= bounds.steps_per_session:
             raise Spent(
                 f"This session has used its {bounds.steps_per_session} steps.",
                 hint="Finish with what you have and report to the user; a new session starts a new budget.",
             )
-        course.steps += 1
+        course.steps.add(1, now)
         account.calls.add(1, now)
         account.cost.add(cost, now)
 

@@ -200,6 +200,7 @@ REQUIREMENTS: Final[Sequence[Requirement]] = (
     ),
     server("GATE-3", "Without its scope a tool is not listed, and a call of it is missing_scope.", HOUSE),
     server("GATE-4", "Without a scope its resources can be neither listed nor read.", HOUSE),
+    server("GATE-6", "Without its scope a prompt is neither listed nor given nor completed.", HOUSE),
     library("GATE-5", "With everything switched off, no kind of request reaches the backend.", HOUSE),
     server("AUDIT-1", "Every call is in the audit once, with decision and code.", HOUSE),
     server("AUDIT-2", "Arguments are in the audit as digests only.", HOUSE),

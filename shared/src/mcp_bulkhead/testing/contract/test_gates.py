@@ -50,6 +50,23 @@ def test_without_its_scope_a_tool_is_neither_listed_nor_callable(inside: Visit, 
         assert list(refusal_problems(visit.call(name, {}), "missing_scope")) == [], name
 
 
+@requirement("GATE-6")
+def test_without_its_scope_a_prompt_is_neither_listed_nor_given_nor_completed(inside: Visit, fresh: Fresh) -> None:
+    prompts = inside.peer.request("prompts/list")["prompts"]
+    visit = fresh("memory", *UNHURRIED, *NOTHING)
+    assert visit.peer.request("prompts/list")["prompts"] == []
+    for prompt in prompts:
+        asked = {each["name"]: "x" for each in prompt.get("arguments", [])}
+        with pytest.raises(Refusal) as refused:
+            visit.peer.request("prompts/get", {"name": prompt["name"], "arguments": asked})
+        assert refused.value.data["error"]["code"] == "missing_scope"
+        if "completions" in inside.peer.welcome["capabilities"]:
+            ref = {"type": "ref/prompt", "name": prompt["name"]}
+            with pytest.raises(Refusal) as refused:
+                visit.peer.request("completion/complete", {"ref": ref, "argument": {"name": "any", "value": ""}})
+            assert refused.value.data["error"]["code"] == "missing_scope"
+
+
 @requirement("GATE-4")
 def test_without_a_scope_its_resources_can_be_neither_listed_nor_read_nor_guessed(inside: Visit, fresh: Fresh) -> None:
     visit = fresh("memory", *UNHURRIED, *NOTHING)
