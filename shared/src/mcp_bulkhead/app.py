@@ -276,14 +276,11 @@ async def serve_stdio(server: "BulkheadServer", wire: Any) -> None:
     """One client over stdin and stdout, until it closes its end."""
     import anyio
 
+    from .pipeline.layers import turned_away
     from .transport.stdio import stdio
 
     def refused(why: str) -> None:
-        log.warning("a frame was refused: %s", why)
-        if server.runtime.audit is not None:
-            server.runtime.audit.append(
-                {"phase": "call", "server": server.runtime.server, "decision": "refuse", "rule": why, "method": None}
-            )
+        turned_away(server.runtime, why)
 
     async with anyio.create_task_group() as tasks:
         stop_on_signals(tasks.cancel_scope.cancel)

@@ -446,7 +446,7 @@ class BulkheadServer(MCPServer[Any]):
     def scope_of_completion(self, params: Mapping[str, Any]) -> str | None:
         """Completing a place is reading it: the scope is that of what the completed argument belongs to."""
         ref = params.get("ref")
-        told = cast("Mapping[str, Any]", ref) if isinstance(ref, Mapping) else {}
+        told: Mapping[str, Any] = cast("Mapping[str, Any]", ref) if isinstance(ref, Mapping) else {}
         for prompt in self.described.prompts:
             if told.get("type") == "ref/prompt" and told.get("name") == prompt.name:
                 return prompt.scope

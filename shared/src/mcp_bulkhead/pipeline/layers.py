@@ -5,7 +5,7 @@ A layer takes the runtime, the call, and `proceed`; it raises a `Failure` to ref
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_hex
 from time import perf_counter
 from typing import Any, Final
@@ -168,6 +168,20 @@ def record_of(runtime: Runtime, call: Call, *, phase: str) -> dict[str, Any]:
     if call.intent:
         record["intent"] = call.intent
     return record
+
+
+def turned_away(runtime: Runtime, rule: str, *, targets: Sequence[str] = ()) -> None:
+    """Record what never became a call: no key, a wrong Host, a frame that is too large or no JSON."""
+    log.warning("a request was refused: %s", rule)
+    if runtime.audit is not None:
+        nobody: dict[str, Any] = dict.fromkeys(("method", "name", "caller", "session", "request_id", "code"))
+        refused = {
+            "phase": "call",
+            "server": runtime.server,
+            "tenant": runtime.settings.tenant,
+            "targets": list(targets),
+        }
+        runtime.audit.append(nobody | refused | {"decision": "refuse", "rule": rule, "status": "client_error"})
 
 
 def digest_of(runtime: Runtime, call: Call) -> str | None:

@@ -15,12 +15,14 @@ from starlette.routing import Route
 
 from ..errors import Failure, Invalid
 from ..pipeline.identity import CALLER_KEY
+from ..pipeline.layers import turned_away
 from ..settings import ServerSettings, secret_value
 
 if TYPE_CHECKING:
     from ..pipeline.adapter import BulkheadServer
 
 log = logging.getLogger("mcp_bulkhead")
+OPEN_TO_ALL: Final = ("/healthz", "/readyz")
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 HEALTH_S: Final = 5.0
 TURNED_AWAY: Final[Mapping[int, str]] = {403: "origin", 413: "request_too_large", 421: "host"}
@@ -44,7 +46,7 @@ class Door:
         self.app, self.server, self.settings = app, server, settings
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/mcp"):
+        if scope["type"] != "http" or scope["path"] in OPEN_TO_ALL:
             await self.app(scope, receive, send)
             return
         key = secret_value(self.settings.http_token)
@@ -68,21 +70,8 @@ class Door:
         return watched
 
     def write_down(self, scope: Scope, rule: str) -> None:
-        log.warning("a request was refused: %s", rule)
-        if self.server.runtime.audit is not None:
-            client = scope.get("client")
-            self.server.runtime.audit.append(
-                {
-                    "phase": "call",
-                    "server": self.server.runtime.server,
-                    "method": None,
-                    "caller": None,
-                    "targets": [f"client:{client[0]}"] if client else [],
-                    "decision": "refuse",
-                    "rule": rule,
-                    "status": "client_error",
-                }
-            )
+        client = scope.get("client")
+        turned_away(self.server.runtime, rule, targets=[f"client:{client[0]}"] if client else [])
 
 
 def presents(scope: Scope, key: str) -> bool:
