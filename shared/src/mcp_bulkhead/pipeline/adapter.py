@@ -192,13 +192,20 @@ class BulkheadServer(MCPServer[Any]):
             self.legacy_sessions.pop(next(iter(self.legacy_sessions)))
 
     async def around_listings(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """The call's layers for the methods that have no public hook."""
+        """The call's layers for the methods that have no public hook; here we stand inside the SDK's span."""
         call = current_call_or_none()
+        if call is not None and self.runtime.trace_of is not None:
+            call.trace_id = self.runtime.trace_of() or call.trace_id
         if call is None or ctx.method not in COUNTED:
             return await call_next(ctx)
         if ctx.method == "completion/complete":
             call.scope = self.scope_of_completion(ctx.params or {})
-        return cast("HandlerResult", await self.through(AT_THE_CALL, call, lambda: call_next(ctx)))
+        stream = ctx.method == "subscriptions/listen"
+        self.runtime.streams += stream
+        try:
+            return cast("HandlerResult", await self.through(AT_THE_CALL, call, lambda: call_next(ctx)))
+        finally:
+            self.runtime.streams -= stream
 
     async def through(self, layers: tuple[Layer, ...], call: Call, inner: Any) -> Any:
         """Run `inner` behind `layers`; a failure becomes a protocol error with the same object as its data."""

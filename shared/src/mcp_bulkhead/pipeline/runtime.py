@@ -37,6 +37,10 @@ class Runtime:
     audit: Recorder | None = None
     observe: Callable[[Call], None] | None = None
     log: Callable[[Call], None] | None = None
+    trace_of: Callable[[], str | None] | None = None
+    """The trace that the SDK's span of this call belongs to, when somebody exports traces."""
+    streams: int = 0
+    """Subscriptions that are open now."""
     redact: Callable[[str], str] | None = None
     in_flight: set[Call] = field(default_factory=set[Call])
 

@@ -10,7 +10,7 @@ from .contained import contained
 from .facts import CallFacts
 from .logs import CallRecord, Status, call_record
 from .metrics import Telemetry, open_telemetry
-from .traces import annotate_span, start_tracing
+from .traces import annotate_span, start_tracing, trace_id_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -72,6 +72,7 @@ def call_metrics(server: "BulkheadServer", settings: "ServerSettings") -> tuple[
         telemetry.tracing = start_tracing(
             settings.otlp_endpoint, runtime.server, vocabulary=telemetry.vocabulary, complete=complete
         )
+        runtime.trace_of = trace_id_of
     register_gauges(telemetry, server)
     return lambda call: telemetry.observe_call(facts_of(call)), telemetry
 
@@ -85,6 +86,7 @@ def register_gauges(telemetry: Telemetry, server: "BulkheadServer") -> None:
     gauge = telemetry.register_gauge
     gauge("calls.in_flight", lambda: len(runtime.in_flight), help="Calls at work.")
     gauge("queue.depth", lambda: runtime.seats.waiting, help="Calls waiting for a seat.")
+    gauge("streams", lambda: runtime.streams, help="Subscriptions that are open.")
     gauge("sessions.legacy", lambda: len(server.legacy_sessions), help="Sessions of clients before 2026-07-28.")
 
 
