@@ -19,7 +19,8 @@ REGISTRY_HOSTS = tuple(
     )
 )  # fmt: skip
 COMMANDS = frozenset({
-    "cat", "cd", "claude", "code", "cp", "curl", "docker", "git", "mcp-bulkhead", "pip", "pipx", "pytest", "python", "python3",
+    "cat", "cd", "claude", "code", "cp", "curl", "docker", "git", "mcp-bulkhead", "pip", "pipx", "pytest", "python",
+    "python3",
     "scripts/bench", "scripts/build", "scripts/check", "scripts/demo", "scripts/docs", "scripts/test", "uv", "uvx",
 })  # fmt: skip
 

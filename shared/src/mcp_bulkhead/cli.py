@@ -10,6 +10,8 @@ from pathlib import Path
 from .errors import Failure
 from .settings import SettingsError
 
+AUDIT_WHERE = "a state folder or audit folder (default: this user's state folder, all servers)"
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -39,13 +41,13 @@ def parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="verify or search the record of calls")
     actions = audit.add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = actions.add_parser("verify", help="name every edited, dropped, reordered or truncated record")
-    verify.add_argument("directory", type=Path)
+    verify.add_argument("directory", type=Path, nargs="?", default=None, help=AUDIT_WHERE)
     verify.add_argument("--public-key", type=Path, default=None, help="trust only checkpoints signed with this key")
     verify.add_argument("--anchors", type=Path, default=None, help="signed heads kept elsewhere, one a line")
     verify.add_argument("--heads", action="store_true", help="print the signed heads, to be kept elsewhere")
     verify.add_argument("--json", action="store_true", help="print the report for a machine")
     query = actions.add_parser("query", help="who touched this? JSON lines, oldest first")
-    query.add_argument("directory", type=Path)
+    query.add_argument("directory", type=Path, nargs="?", default=None, help=AUDIT_WHERE)
     for name, what in (("target", "a path, table, ticket (globs allowed)"), ("tool", "a tool"), ("caller", "a caller")):
         query.add_argument(f"--{name}", default=None, help=what)
     for name in ("since", "until"):
@@ -181,10 +183,30 @@ def next_steps(name: str, into: Path, *, inside: bool) -> tuple[str, ...]:
     )
 
 
+def audit_folders(given: Path | None) -> list[Path]:
+    """The audit folders below a state folder, a server's folder or an audit folder."""
+    from .settings import default_state_dir
+    from .settings.environment import process_environment
+
+    start = given or default_state_dir(process_environment())
+    found = [start] if start.name == "audit" else sorted({*start.glob("audit"), *start.glob("*/audit")})
+    found = [folder for folder in found if folder.is_dir()] or ([start] if (start / "audit.key").exists() else [])
+    if not found:
+        raise Failure(
+            f"There is no audit log at {start}.",
+            hint="Name the folder given as --state-dir; --check shows where it is.",
+        )
+    return found
+
+
 def audit_verify(options: argparse.Namespace) -> int:
+    return max(verify_one(folder, options) for folder in audit_folders(options.directory))
+
+
+def verify_one(folder: Path, options: argparse.Namespace) -> int:
     from .audit import verify
 
-    report = verify(options.directory, public_key=options.public_key, anchors=options.anchors)
+    report = verify(folder, public_key=options.public_key, anchors=options.anchors)
     if options.heads:
         print("\n".join(report.heads))
     else:
@@ -196,9 +218,10 @@ def audit_query(options: argparse.Namespace) -> int:
     from .audit import query
 
     names = ("target", "tool", "caller", "since", "until", "limit")
-    found = query(options.directory, **{name: getattr(options, name) for name in names})
-    for record in found:
-        print(json.dumps(record, ensure_ascii=True))
+    asked = {name: getattr(options, name) for name in names}
+    for folder in audit_folders(options.directory):
+        for record in query(folder, **asked):
+            print(json.dumps(record, ensure_ascii=True))
     return 0
 
 

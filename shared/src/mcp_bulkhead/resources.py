@@ -100,6 +100,7 @@ class Prompt:
     title: str
     description: str
     scope: str
+    untrusted: bool
     handler: Callable[..., Awaitable[str | Sequence[Part]]]
     arguments: Mapping[str, tuple[str, bool]]
     complete: Mapping[str, Complete]
@@ -107,7 +108,12 @@ class Prompt:
 
 
 def prompt(
-    *, title: str, scope: str, complete: Mapping[str, Complete] | None = None, **arguments: str
+    *,
+    title: str,
+    scope: str,
+    untrusted: bool = False,
+    complete: Mapping[str, Complete] | None = None,
+    **arguments: str,
 ) -> Callable[[Callable[..., Awaitable[str | Sequence[Part]]]], Prompt]:
     """Declare a prompt; each further keyword describes an argument of the handler.
 
@@ -125,6 +131,7 @@ def prompt(
             title=title,
             description=flow(handler.__doc__ or ""),
             scope=scope,
+            untrusted=untrusted,
             handler=handler,
             arguments={
                 key: (arguments[key], each.default is inspect.Parameter.empty)

@@ -19,7 +19,7 @@ Effect = Literal["read", "write", "destroy", "send"]
 Cost = Literal["cheap", "moderate", "heavy"]
 COST_UNITS: Final[Mapping[str, int]] = {"cheap": 1, "moderate": 5, "heavy": 25}
 MAX_NAME: Final = 32
-MAX_CURSOR: Final = 4_096
+MAX_CURSOR: Final = 16_384
 
 
 class Given:

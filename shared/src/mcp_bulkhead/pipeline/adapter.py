@@ -8,12 +8,15 @@ run in an inner middleware. Whatever the SDK would say to a client about a failu
 
 import inspect
 import logging
+import re
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Any, Final, cast
 
 import anyio
+import anyio.to_thread
 import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -28,10 +31,10 @@ from mcp.shared.uri_template import UriTemplate
 from pydantic import AnyUrl, ValidationError
 
 from ..arguments import explained, understood
-from ..errors import Crashed, Failure, Invalid, Missing, OutsideRoot, TooLarge
-from ..guards.text import clean
+from ..errors import Busy, Crashed, Failure, Invalid, Missing, OutsideRoot, TooLarge
+from ..guards.text import SUSPECT, clean, is_plain
 from ..resources import Contents, Listed, Prompt, Resource
-from ..results import Rendering, as_block, error_object, render_failure
+from ..results import PROVENANCE_META, Rendering, as_block, error_object, render_failure
 from ..server import Server
 from ..telemetry.logs import bound
 from ..tools import Tool
@@ -39,11 +42,20 @@ from . import AT_THE_CALL, AT_THE_HANDLER, AT_THE_WIRE
 from .call import CHARS_PER_TOKEN, Call, current_call_or_none, entered
 from .identity import caller_of
 from .invoke import as_sdk_tool, with_given
-from .layers import Layer, compose
+from .layers import Layer, compose, turned_away
 from .runtime import Runtime
 
 log = logging.getLogger("mcp_bulkhead")
 
+MAX_FIELD: Final = 128
+MAX_NAME: Final = 4_200
+MAX_ARGUMENTS: Final = 100
+MAX_ITEMS: Final = 10_000
+MAX_STREAMS: Final = 256
+LARGE: Final = 100_000
+"""Texts from here on are tidied in a thread."""
+
+TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 FAILURE: Final = -31_000
 """Our JSON-RPC code for a failure that is no protocol fault: outside the range JSON-RPC and MCP reserve."""
 
@@ -73,6 +85,8 @@ class BulkheadServer(MCPServer[Any]):
         self.runtime = runtime
         self.templates = [(UriTemplate.parse(each.template), each) for each in server.resources]
         self.legacy_sessions: dict[int, Any] = {}
+        self.flooded, self.flood_told = 0, 0.0
+        runtime.scope_off = self.scope_is_off
         super().__init__(
             name=f"bulkhead-{runtime.server}",
             title=title,
@@ -103,6 +117,13 @@ class BulkheadServer(MCPServer[Any]):
         """The SDK's protocol server under this one, for a transport of our own."""
         return self._lowlevel_server
 
+    @property
+    def listening(self) -> Any:
+        """The SDK's handler of open subscriptions."""
+        entry = self._lowlevel_server.get_request_handler("subscriptions/listen")
+        assert entry is not None
+        return entry.handler
+
     # -- life -----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -120,17 +141,25 @@ class BulkheadServer(MCPServer[Any]):
             if self.runtime.switch.look():
                 await self.obey_switch()
 
+    def scope_is_off(self, scope: str | None) -> bool:
+        """What mirrors tools (a resource, a prompt, completion) is off when all tools of its scope are."""
+        of_scope = [name for name, tool in self.declared.items() if tool.scope == scope]
+        return bool(of_scope) and all(self.runtime.switch.is_off(name) for name in of_scope)
+
     async def obey_switch(self) -> None:
         """Stop what is in flight, tell every client that the list changed, and write it down."""
         off = self.runtime.switch.off
         for call in list(self.runtime.in_flight):
-            if call.cancel is not None and self.runtime.switch.is_off(call.name if call.tool else None):
+            mirrored = call.tool is None and self.scope_is_off(call.scope)
+            if call.cancel is not None and (mirrored or self.runtime.switch.is_off(call.switch)):
                 call.switched_off = True
                 call.cancel.cancel()
         if self.runtime.audit is not None:
             self.runtime.audit.append({"phase": "switch", "server": self.runtime.server, "off": sorted(off)})
         log.warning("kill switch: now off: %s", ", ".join(sorted(off)) or "nothing")
         await self._subscriptions.publish(ToolsListChanged())
+        if self.runtime.switch.is_off(None):
+            self.listening.close()
         for session in list(self.legacy_sessions.values()):
             with anyio.move_on_after(1):
                 await session.send_tool_list_changed()
@@ -142,11 +171,17 @@ class BulkheadServer(MCPServer[Any]):
         if ctx.request_id is None:
             return await call_next(ctx)
         call = self.call_of(ctx)
+        if self.runtime.limits.floods(call):
+            self.count_flood()
+            raise MCPError(FAILURE, "Far too many requests. Wait a minute.")
 
         async def inner() -> HandlerResult:
             try:
                 result = await call_next(ctx)
             except MCPError as error:
+                if error.error.code == types.METHOD_NOT_FOUND:
+                    call.fail(Invalid("unknown method", code="unknown_method"))
+                    raise MCPError(types.METHOD_NOT_FOUND, "Method not found") from error  # the SDK repeats its name
                 if call.failure is None:
                     call.fail(Invalid(error.error.message, code=f"jsonrpc{error.error.code}"))
                 raise
@@ -164,21 +199,28 @@ class BulkheadServer(MCPServer[Any]):
         with entered(call), bound(request_id=call.request_id, trace_id=call.trace_id):
             return cast("HandlerResult", await compose(AT_THE_WIRE, self.runtime, call, inner)())
 
+    def count_flood(self) -> None:
+        """A flood is one line a second in the record, with its count: or it would fill the disk."""
+        self.flooded += 1
+        now = time.monotonic()
+        if now - self.flood_told >= 1:
+            turned_away(self.runtime, f"flood of {self.flooded}")
+            self.flooded, self.flood_told = 0, now
+
     def call_of(self, ctx: ServerRequestContext[Any, Any]) -> Call:
         params = ctx.params or {}
         name = params.get("name", params.get("uri"))
-        trace = str((ctx.meta or {}).get("traceparent", "")).split("-")
-        arguments = params.get("arguments")
+        trace = TRACE.fullmatch(str((ctx.meta or {}).get("traceparent", ""))[:MAX_FIELD])
         return Call(
-            method=ctx.method,
-            name=name if isinstance(name, str) else None,
-            arguments=cast("Mapping[str, Any]", arguments) if isinstance(arguments, Mapping) else {},
+            method=ctx.method[:MAX_FIELD],
+            name=name[:MAX_NAME] if isinstance(name, str) else None,
+            arguments=arguments_of(ctx.method, params),
             caller=caller_of(ctx, self.runtime),
             protocol=ctx.protocol_version,
             transport=self.runtime.transport,
-            request_id=ctx.request_id,
-            trace_id=trace[1] if len(trace) == 4 else None,  # noqa: PLR2004 - version-trace-span-flags
-            span_id=trace[2] if len(trace) == 4 else None,  # noqa: PLR2004
+            request_id=ctx.request_id if isinstance(ctx.request_id, int) else str(ctx.request_id)[:MAX_FIELD],
+            trace_id=trace[1] if trace else None,
+            span_id=trace[2] if trace else None,
             report=ctx.session.report_progress,
             leg=2 if params.get("inputResponses") else 1,
             usual_chars=self.runtime.settings.max_result_tokens * CHARS_PER_TOKEN,
@@ -198,14 +240,25 @@ class BulkheadServer(MCPServer[Any]):
             call.trace_id = self.runtime.trace_of() or call.trace_id
         if call is None or ctx.method not in COUNTED:
             return await call_next(ctx)
+        layers = AT_THE_CALL
         if ctx.method == "completion/complete":
+            call.targets = completed_place(ctx.params or {})
             call.scope = self.scope_of_completion(ctx.params or {})
+            layers = AT_THE_CALL + AT_THE_HANDLER
         stream = ctx.method == "subscriptions/listen"
         self.runtime.streams += stream
         try:
-            return cast("HandlerResult", await self.through(AT_THE_CALL, call, lambda: call_next(ctx)))
+            return cast(
+                "HandlerResult", await self.through(layers, call, lambda: self.admitted(stream, call_next, ctx))
+            )
         finally:
             self.runtime.streams -= stream
+
+    async def admitted(self, stream: bool, call_next: CallNext, ctx: ServerRequestContext[Any, Any]) -> HandlerResult:
+        """A subscription holds a socket for as long as its client likes: there are only so many."""
+        if stream and self.runtime.streams > MAX_STREAMS:
+            raise Busy("Too many subscriptions are open.", hint="Close one before you open another.", retry_after_s=5)
+        return await call_next(ctx)
 
     async def through(self, layers: tuple[Layer, ...], call: Call, inner: Any) -> Any:
         """Run `inner` behind `layers`; a failure becomes a protocol error with the same object as its data."""
@@ -235,7 +288,12 @@ class BulkheadServer(MCPServer[Any]):
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, "Unknown tool. tools/list names the tools of this server.")
         call.entered, call.tool, call.scope, call.personal = True, tool, tool.scope, tool.personal
+        call.switch = name
         registered = cast("Any", self._tool_manager.get_tool(name))
+        excess = too_many(arguments, registered.parameters)
+        if excess is not None:
+            call.valid_arguments = False
+            return self.failed(call, excess)
         call.arguments = given = understood(arguments, registered.parameters)
         call.targets = tool.targets_of(given)
 
@@ -258,7 +316,7 @@ class BulkheadServer(MCPServer[Any]):
         call.valid_arguments = True
         if isinstance(result, types.CallToolResult):
             text = first_text(result)
-            call.bytes_out = len(text.encode("utf-8", "replace"))
+            call.bytes_out = size_of(result)
             self.stop_repeats(call, text)
         return result
 
@@ -319,8 +377,9 @@ class BulkheadServer(MCPServer[Any]):
             if found is None:
                 raise Missing("There is no such resource.", hint="resources/templates/list shows the forms that exist.")
             each, variables = found
-            contents = await compose(AT_THE_HANDLER, self.runtime, call, lambda: self.contents_of(each, variables))()
-            return [self.as_read(call, each, contents)]
+            call.switch = each.name
+            self.runtime.switch.check(each.name)
+            return [await compose(AT_THE_HANDLER, self.runtime, call, lambda: self.read_one(call, each, variables))()]
 
         call.scope = found[0].scope if found else None
         return cast("list[ReadResourceContents]", await self.through(AT_THE_CALL, call, inner))
@@ -338,22 +397,31 @@ class BulkheadServer(MCPServer[Any]):
         }
         return await each.handler(**await with_given(each.given, self.described.backend, flat))
 
+    async def read_one(self, call: Call, each: Resource, variables: Mapping[str, Any]) -> ReadResourceContents:
+        """Read and tidy within the deadline; a large text is tidied in a thread, or every other caller would wait."""
+        contents = await self.contents_of(each, variables)
+        if len(contents.body) < LARGE:
+            read = self.as_read(call, each, contents)
+        else:
+            read = await anyio.to_thread.run_sync(self.as_read, call, each, contents, abandon_on_cancel=True)
+        self.runtime.limits.repeated(call, str(call.name), str(read.content))
+        return read
+
     def as_read(self, call: Call, each: Resource, contents: Contents) -> ReadResourceContents:
         meta = dict(contents.meta or {})
-        body = contents.body
+        body, escaped = contents.body, dict[str, int]()
         if isinstance(body, str):
+            # What is written out takes at least five characters for one: known to be too much before it is done.
+            fits(len(body) + (0 if is_plain(body) else 4 * len(SUSPECT.findall(body))))
             cleaned = clean(body)
-            body = self.runtime.redact(cleaned.text) if self.runtime.redact else cleaned.text
-            if each.untrusted:
-                meta["io.github.mcp-bulkhead/provenance"] = {"untrusted": True, "escaped": dict(cleaned.escaped)}
-        call.bytes_out = len(body)
-        if call.bytes_out > MAX_RESOURCE_BYTES:
-            raise TooLarge(
-                "The resource is larger than clients read in one answer.",
-                hint="Read it in parts with the tool that reads such resources.",
-                details={"size": call.bytes_out, "limit": MAX_RESOURCE_BYTES},
-            )
-        return ReadResourceContents(content=body, mime_type=contents.mime, meta=meta or None)
+            body, escaped = cleaned.text, cleaned.escaped
+            if self.runtime.redact:
+                body = self.runtime.redact(body)
+        if each.untrusted:
+            meta[PROVENANCE_META] = {"untrusted": True, "escaped": escaped}
+        call.bytes_out = len(body.encode("utf-8", "replace")) if isinstance(body, str) else len(body)
+        fits(call.bytes_out)
+        return ReadResourceContents(content=body, mime_type=clean(contents.mime).text, meta=meta or None)
 
     async def list_resources(self) -> list[types.Resource]:
         call = current_call_or_none()
@@ -414,16 +482,24 @@ class BulkheadServer(MCPServer[Any]):
         prompt = next((each for each in self.described.prompts if each.name == name), None)
         if prompt is None or call is None:
             raise MCPError(types.INVALID_PARAMS, "Unknown prompt. prompts/list names the prompts of this server.")
-        chosen, call.scope = prompt, prompt.scope
+        chosen, call.scope, call.switch = prompt, prompt.scope, prompt.name
+        call.targets = tuple(str(value)[:MAX_NAME] for value in (arguments or {}).values())
 
         async def inner() -> types.GetPromptResult:
             filled = prompt_arguments(chosen, arguments or {})
             body = await chosen.handler(**await with_given(chosen.given, self.described.backend, filled))
             parts = [body] if isinstance(body, str) else body
-            rendering = Rendering(call.usual_chars, call.hard_chars, sign=unsigned, redact=self.runtime.redact)
+            rendering = Rendering(
+                call.usual_chars,
+                call.hard_chars,
+                sign=unsigned,
+                redact=self.runtime.redact,
+                untrusted=chosen.untrusted,
+            )
             messages = [types.PromptMessage(role="user", content=as_block(part, rendering)) for part in parts]
             call.bytes_out = sum(len(message.content.model_dump_json()) for message in messages)
-            return types.GetPromptResult(description=chosen.description, messages=messages)
+            told = rendering.meta()
+            return types.GetPromptResult(description=chosen.description, messages=messages, _meta=told)
 
         return cast("types.GetPromptResult", await self.through(AT_THE_CALL + AT_THE_HANDLER, call, inner))
 
@@ -438,7 +514,10 @@ class BulkheadServer(MCPServer[Any]):
             return None
         try:
             values = list(await completer(self.described.backend, argument.value))
-        except Failure:
+        except Failure as failure:
+            call = current_call_or_none()
+            if call is not None:
+                call.fail(failure)
             return types.Completion(values=[])
         shown = [clean(value).text for value in values[:100]]
         return types.Completion(values=shown, has_more=len(values) > len(shown))
@@ -486,6 +565,62 @@ def unsigned(_: Any) -> str:
 def listed_only() -> str:
     """What the SDK would call for a prompt: it only lists ours, `get_prompt` renders them."""
     raise RuntimeError("prompts are rendered by get_prompt")
+
+
+def arguments_of(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the caller sent, where each method keeps it: for the digest in the record."""
+    if method == "completion/complete":
+        return {"ref": params.get("ref"), "argument": params.get("argument")}
+    if method == "resources/read":
+        return {"uri": params.get("uri")}
+    sent = params.get("arguments")
+    return cast("Mapping[str, Any]", sent) if isinstance(sent, Mapping) else {}
+
+
+def completed_place(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a completion asks about: the beginning that was typed."""
+    argument = params.get("argument")
+    typed = cast("Mapping[str, Any]", argument).get("value") if isinstance(argument, Mapping) else None
+    return (typed[:MAX_NAME],) if isinstance(typed, str) else ()
+
+
+def too_many(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> Invalid | None:
+    """Sizes are judged before anything is done with each part: a frame holds hundreds of thousands of them."""
+    declared = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
+    if len(arguments) > MAX_ARGUMENTS:
+        return Invalid(f"A call has at most {MAX_ARGUMENTS} arguments.", hint="Send only what the tool's schema names.")
+    for name, value in arguments.items():
+        most = declared.get(name, {}).get("maxItems", MAX_ITEMS)
+        if isinstance(value, list | dict) and len(cast("list[Any]", value)) > most and name in declared:
+            return Invalid(
+                f"{name}: may have at most {most} items.",
+                field=name,
+                problem=f"may have at most {most} items",
+                hint="Split the call.",
+            )
+    return None
+
+
+def fits(size: int) -> None:
+    if size > MAX_RESOURCE_BYTES:
+        raise TooLarge(
+            "The resource is larger than clients read in one answer.",
+            hint="Read it in parts with the tool that reads such resources.",
+            details={"size": size, "limit": MAX_RESOURCE_BYTES},
+        )
+
+
+def size_of(result: types.CallToolResult) -> int:
+    """What leaves for this answer: media and embedded bytes count like text."""
+    total = 0
+    for block in result.content:
+        if isinstance(block, types.TextContent):
+            total += len(block.text.encode("utf-8", "replace"))
+        elif isinstance(block, types.ImageContent | types.AudioContent):
+            total += len(block.data)
+        else:
+            total += len(block.model_dump_json(by_alias=True, exclude_none=True))
+    return total
 
 
 def first_text(result: types.CallToolResult) -> str:

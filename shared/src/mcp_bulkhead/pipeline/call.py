@@ -58,6 +58,8 @@ class Call:
     targets: tuple[str, ...] = ()
     personal: bool = False
     scope: str | None = None
+    switch: str | None = None
+    """The name by which the operator can switch this off."""
     failure: Failure | None = None
     rule: str | None = None
     status: Status = "ok"
@@ -76,6 +78,10 @@ class Call:
     @property
     def elapsed(self) -> float:
         return time.perf_counter() - self.started
+
+    def touched(self, *places: str) -> None:
+        """What the call really was about, as its handler found out: a link's target, a name written in full."""
+        self.targets = tuple(dict.fromkeys((*self.targets, *places)))
 
     def fail(self, failure: Failure) -> None:
         """Remember why the call failed, for the audit and the metrics."""

@@ -67,7 +67,9 @@ async def measured(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
 async def switched(runtime: Runtime, call: Call, proceed: Proceed) -> Any:
     """The operator's kill switch, before anything costs anything. The list of tools stays: it shows what is left."""
     if call.method != "tools/list":
-        runtime.switch.check(call.name if call.tool else None)
+        runtime.switch.check(call.switch)
+    if call.tool is None and runtime.scope_off is not None and runtime.scope_off(call.scope):
+        raise switched_off()
     return await proceed()
 
 

@@ -14,6 +14,9 @@ from ..errors import Busy, RateLimited, Spent
 from .call import Call
 
 HOUR_S: Final = 3600.0
+MINUTE_S: Final = 60.0
+FLOOD: Final = 25
+"""Requests of all kinds a minute, in multiples of the calls of one kind that are allowed."""
 MAX_CALLERS: Final = 4_096
 Kept = TypeVar("Kept")
 SEAT_WAIT_S: Final = 2.0
@@ -68,6 +71,7 @@ class Account:
     calls: Window = field(default_factory=lambda: Window(HOUR_S))
     sent: Window = field(default_factory=lambda: Window(HOUR_S))
     cost: Window = field(default_factory=lambda: Window(HOUR_S))
+    requests: Window = field(default_factory=lambda: Window(MINUTE_S))
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ class Limits:
         account.cost.add(cost, now)
 
     def admit_rate(self, call: Call, account: Account, now: float, limit: int) -> None:
-        window = account.rates.setdefault(f"{call.method}:{call.tool.name if call.tool else ''}", Window(60.0))
+        window = account.rates.setdefault(f"{call.method}:{call.tool.name if call.tool else ''}", Window(MINUTE_S))
         window.drop_old(now)
         if window.total >= limit:
             wait = window.wait_s(now, 1, limit)
@@ -131,6 +135,17 @@ class Limits:
                 retry_after_s=wait,
             )
         window.add(1, now)
+
+    def floods(self, call: Call) -> bool:
+        """Whether this caller sends more requests of any kind, answered or refused, than anybody could mean."""
+        if self.bounds.per_minute is None:
+            return False
+        window, now = self.account(call).requests, self.clock()
+        window.drop_old(now)
+        if window.total >= self.bounds.per_minute * FLOOD:
+            return True
+        window.add(1, now)
+        return False
 
     def settle(self, call: Call) -> None:
         """Book what the answer cost."""

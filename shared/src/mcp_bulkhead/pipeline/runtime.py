@@ -37,6 +37,8 @@ class Runtime:
     audit: Recorder | None = None
     observe: Callable[[Call], None] | None = None
     log: Callable[[Call], None] | None = None
+    scope_off: Callable[[str | None], bool] | None = None
+    """Whether every tool of a scope is switched off; what mirrors them is then off too."""
     trace_of: Callable[[], str | None] | None = None
     """The trace that the SDK's span of this call belongs to, when somebody exports traces."""
     streams: int = 0

@@ -40,6 +40,8 @@ class TextPiece:
     more: str | None = None
     lines: int = 0
     changed: bool = False
+    real: str = ""
+    """Where the file really is, after links: for the record."""
 
     @property
     def text(self) -> str:
@@ -56,6 +58,7 @@ class MediaPiece:
     header: str
     data: bytes
     mime: str
+    real: str = ""
 
     @property
     def text(self) -> str:
@@ -71,6 +74,7 @@ class BinaryPiece:
     uri: str
     mime: str
     size: int
+    real: str = ""
 
     @property
     def text(self) -> str:
@@ -83,6 +87,7 @@ class FailedPiece:
 
     path: str
     failure: Failure
+    real: str = ""
 
     @property
     def text(self) -> str:

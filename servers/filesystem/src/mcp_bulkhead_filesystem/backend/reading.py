@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mcp_bulkhead.errors import Failure, TooLarge
 from mcp_bulkhead.guards.paths import OpenedFile, Place, RootFS, Roots
@@ -54,9 +54,9 @@ class Reading:
             want.check()
             shown = visible(self.roots.place(place.root, place.rel).shown)
             facts = self.known.of(file, self.job)
-            if facts is None:
-                return self.binary(file, place.root, shown)
-            return self.text(file, facts, shown, want)
+            binary = facts is None
+            piece = self.binary(file, place.root, shown) if binary else self.text(file, facts, shown, want)
+            return replace(piece, real=visible(self.roots.place(place.root, file.rel).shown))
 
     def open(self, want: Want) -> tuple[OpenedFile, Place, Want]:
         """A file of exactly the text that was sent comes first; then the path without its range."""

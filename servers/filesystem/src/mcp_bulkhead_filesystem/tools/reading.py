@@ -15,6 +15,11 @@ def files_of(arguments: Mapping[str, Any]) -> list[str]:
     return [Want.parse(str(path)).path for path in cast("list[Any]", paths)] if isinstance(paths, list) else []
 
 
+def folder_of(arguments: Mapping[str, Any]) -> list[str]:
+    """The folder a call is about; without one, the roots."""
+    return [str(arguments.get("path") or ".")]
+
+
 @tool(title="Read files", effect="read", scope="fs.read", targets=files_of, untrusted=True)
 async def fs_read(
     files: Backend,
@@ -32,6 +37,7 @@ async def fs_read(
     budget = current_call().budget(max_tokens)
     wants = [Want.parse(path) for path in paths]
     pieces = await files.read(wants, start=start, lines=lines, numbers=numbers, budget=budget)
+    current_call().touched(*(piece.real for piece in pieces if piece.real))
     return shown(pieces, files.mark("".join(piece.text for piece in pieces)))
 
 
@@ -55,7 +61,7 @@ def shown(pieces: Sequence[Piece], mark: str) -> Text:
     )
 
 
-@tool(title="List a folder", effect="read", scope="fs.read", targets="{path}", untrusted=True)
+@tool(title="List a folder", effect="read", scope="fs.read", targets=folder_of, untrusted=True)
 async def fs_list(
     files: Backend,
     path: Path | None = None,

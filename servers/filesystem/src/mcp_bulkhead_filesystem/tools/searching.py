@@ -1,5 +1,7 @@
 """Looking for what one does not know by name: find files, search inside them."""
 
+from typing import Final
+
 from mcp_bulkhead import Cursor, Text, current_call, tool
 
 from ..models import (
@@ -17,9 +19,13 @@ from ..models import (
     Path,
     Pattern,
 )
+from .reading import folder_of
+
+MOST_NAMED: Final = 50
+"""Files whose lines a search showed, as the record names them."""
 
 
-@tool(title="Find files", effect="read", scope="fs.read", targets="{path}", untrusted=True, cost="moderate")
+@tool(title="Find files", effect="read", scope="fs.read", targets=folder_of, untrusted=True, cost="moderate")
 async def fs_find(
     files: Backend,
     glob: Glob,
@@ -45,7 +51,7 @@ async def fs_find(
     return Text(found.text, next=found.next)
 
 
-@tool(title="Search in files", effect="read", scope="fs.read", targets="{path}", untrusted=True, cost="moderate")
+@tool(title="Search in files", effect="read", scope="fs.read", targets=folder_of, untrusted=True, cost="moderate")
 async def fs_grep(
     files: Backend,
     pattern: Pattern,
@@ -80,4 +86,5 @@ async def fs_grep(
         budget=call.budget(max_tokens),
         progress=call.progress,
     )
+    call.touched(*dict.fromkeys(hit.path for hit in found.hits[:MOST_NAMED]))
     return Text(found.text, next=found.next)
