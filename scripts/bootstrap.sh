@@ -147,7 +147,8 @@ make_environment() {
     rm -f .venv/.made-from
     install sync --python "$BIN/python" --compile-bytecode --require-hashes requirements.lock
     set --
-    for member in shared servers/*/; do set -- "$@" -e "./${member%/}"; done
+    # A folder that a branch left behind holds no package.
+    for member in shared/pyproject.toml servers/*/pyproject.toml; do set -- "$@" -e "./${member%/*}"; done
     install install --python "$BIN/python" --no-deps --no-build-isolation "$@"
 }
 
@@ -197,9 +198,9 @@ old_python_client() {
 compile_lock() {
     lock=$1
     shift
-    for server in servers/*/; do
+    for server in servers/*/pyproject.toml; do
         server=${server#servers/}
-        set -- "$@" --no-emit-package "mcp-bulkhead-${server%/}"
+        set -- "$@" --no-emit-package "mcp-bulkhead-${server%/*}"
     done
     hashed_lock "$lock" --group pyproject.toml:dev shared/pyproject.toml servers/*/pyproject.toml --all-extras --no-emit-package mcp-bulkhead "$@"
 }

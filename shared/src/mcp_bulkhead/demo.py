@@ -29,7 +29,8 @@ def demo(names: Sequence[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else 110)
     specs = installed_specs(names or None)
     if not specs:
-        raise Missing("No such server is installed.", hint="pip install mcp-bulkhead-filesystem")
+        names_known = ", ".join(spec.name for spec in installed_specs())
+        raise Missing("No such server is installed.", hint=f"Installed: {names_known or 'none'}.")
     wrong = sum(show(console, spec) for spec in specs)
     console.print(
         "\n[bold green]Everything shown above really ran.[/]"
@@ -130,7 +131,8 @@ def show_audit(console: "Console", spec: ServerSpec, state: Path) -> None:
     console.print("\n[bold]What the audit wrote[/]")
     for record in [each for each in query(folder) if each.get("method") == "tools/call"][-3:]:
         keys = ("time", "caller", "name", "targets", "decision", "rule", "status", "duration_ms")
-        console.print(escape(json.dumps({key: record.get(key) for key in keys}, ensure_ascii=False)), style="dim")
+        line = json.dumps({key: record.get(key) for key in keys}, ensure_ascii=False)
+        console.print(escape(line), style="dim", soft_wrap=True)
     console.print(escape(str(verify(folder))))
 
 

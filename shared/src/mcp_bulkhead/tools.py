@@ -47,7 +47,7 @@ class Cursor:
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "description": "`next` of the answer before, to go on from there."}
+        return {"type": "string", "description": "The cursor that the answer before gave, to go on from there."}
 
 
 @dataclass(frozen=True, kw_only=True)

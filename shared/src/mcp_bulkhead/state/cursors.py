@@ -17,7 +17,7 @@ from ..errors import BadCursor
 
 MAC_BYTES: Final = 16
 LIFETIME_S: Final = 24 * 3600
-HINT: Final = "Repeat the call that gave you the cursor with the same arguments and the `next` of its answer."
+HINT: Final = "Repeat the call that gave you the cursor, with the same arguments and that cursor."
 
 
 def binding(caller: str, tool: str, arguments: Mapping[str, Any]) -> bytes:
