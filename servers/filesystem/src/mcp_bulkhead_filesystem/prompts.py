@@ -11,7 +11,11 @@ async def folders(files: Files, typed: str) -> list[str]:
 
 
 @prompt(
-    title="Orient in a folder", scope="fs.read", untrusted=True, complete={"path": folders}, path="The folder; empty for all roots."
+    title="Orient in a folder",
+    scope="fs.read",
+    untrusted=True,
+    complete={"path": folders},
+    path="The folder; empty for all roots.",
 )
 async def orient_in_folder(files: Backend, path: str = "") -> str:
     """Get to know a folder: what it is, how it is laid out, where to start."""

@@ -1,12 +1,13 @@
 """Files as resources: everything fs_read can read, by URI, behind the same guard."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from typing import Any
 
 from mcp_bulkhead import Contents, Listed, resource
 from mcp_bulkhead.errors import Failure
 
 from .backend import Files
+from .backend.listing import time_of
 from .models import Backend
 
 FOLDER = "inode/directory"
@@ -41,5 +42,7 @@ async def file(files: Backend, path: str) -> Contents:
             raise
         listing = await files.list("/" + path, depth=1, ignored=False, limit=1000, after=None, budget=100_000)
         return Contents(listing.text, "text/plain")
-    modified = datetime.fromtimestamp(opened.mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
-    return Contents(opened.body, opened.mime, {"size": opened.size, "lastModified": modified, "etag": opened.etag})
+    meta: dict[str, Any] = {"size": opened.size, "etag": opened.etag}
+    if (modified := time_of(opened.mtime_ns)) is not None:
+        meta["lastModified"] = modified
+    return Contents(opened.body, opened.mime, meta)

@@ -5,13 +5,16 @@ lies.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from mcp_bulkhead.errors import Invalid
 
-from .killable import KillableRegex
+from .killable import WALL_S, KillableRegex, too_slow
+from .regex_process import compiled_by, finder, first_of_lines
 from .workers import Job
 
 Span = tuple[int, int]
@@ -19,7 +22,10 @@ Find = Callable[[bytes, int], Span | None]
 
 MAX_PATTERN = 1_000
 REGEX_SIGNS = frozenset("\\^$.|?*+()[]{}")
-DFA_BYTES = 8 << 20
+WORK = 1 << 22
+"""Program steps times bytes that one uninterrupted search may cost: some tenths of a second at the worst."""
+MIN_WINDOW = 1 << 10
+MAX_WINDOW = 1 << 16
 
 
 class Engine(Protocol):
@@ -34,43 +40,67 @@ class Engine(Protocol):
 
 
 class InProcess:
-    """A linear search that runs right here."""
+    """A linear search that runs right here, some lines at a time, so that it can be left.
+
+    Linear is not enough: a large program may cost microseconds for every byte. A line too long for its program to be
+    looked through at once goes to a process that can be killed.
+    """
 
     batch = 0
 
-    def __init__(self, find: Find) -> None:
+    def __init__(self, find: Find, job: Job, *, program: int = 1, apart: KillableRegex | None = None) -> None:
         self._find = find
+        self._job = job
+        self._window = max(MIN_WINDOW, min(MAX_WINDOW, WORK // program))
+        self._most = max(MIN_WINDOW, WORK // program) if apart else None
+        self._apart = apart
 
     def scan(self, blocks: Sequence[bytes], limit: int) -> list[list[Span]]:
-        return [first_of_lines(self._find, block, limit) for block in blocks]
+        until = time.monotonic() + WALL_S
+        return [self._block(block, limit, until) for block in blocks]
 
     def close(self) -> None:
-        return
+        if self._apart is not None:
+            self._apart.close()
+
+    def _block(self, block: bytes, limit: int, until: float) -> list[Span]:
+        spans: list[Span] = []
+        for start, stop in windows(block, self._window):
+            self._job.check()
+            if time.monotonic() > until:
+                raise too_slow()
+            found = self._within(block[start:stop], limit - len(spans))
+            spans += ((start + first, start + last) for first, last in found)
+            if len(spans) >= limit:
+                break
+        return spans
+
+    def _within(self, window: bytes, limit: int) -> list[Span]:
+        if self._apart is not None and self._most is not None and len(window) > self._most:
+            return self._apart.scan((window,), limit)[0]
+        return first_of_lines(self._find, window, limit)
 
 
-def first_of_lines(find: Find, block: bytes, limit: int) -> list[Span]:
-    """The first match of every matching line."""
-    spans: list[Span] = []
-    at = 0
-    while len(spans) < limit and at <= len(block) and (span := find(block, at)) is not None:
-        start, stop = span
-        end = block.find(b"\n", start)
-        if end < 0:
-            end = len(block)
-            if start == end and (not block or block.endswith(b"\n")):
-                break  # an empty match behind the last line is on no line
-        spans.append((start, min(stop, end)))
-        at = end + 1
-    return spans
+def windows(block: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Whole lines of about this size together, or one longer line. A block without anything is one empty window."""
+    start = 0
+    while start + size < len(block):
+        stop = block.rfind(b"\n", start, start + size) + 1 or block.find(b"\n", start + size) + 1
+        if not stop:
+            break
+        yield start, stop
+        start = stop
+    if start < len(block) or not block:
+        yield start, len(block)
 
 
 def engine_for(pattern: str, *, literal: bool, ignore_case: bool, job: Job, linear: bool | None = None) -> Engine:
     """The engine for a pattern. `linear` False forces the killable process, as where google-re2 is not installed."""
     _check(pattern)
     if literal or REGEX_SIGNS.isdisjoint(pattern):
-        return InProcess(_literal(pattern, ignore_case=ignore_case))
-    if linear is not False and (compiled := _linear(pattern, ignore_case=ignore_case)) is not None:
-        return InProcess(compiled)
+        return InProcess(_literal(pattern, ignore_case=ignore_case), job)
+    if linear is not False and (re2 := _re2()) is not None:
+        return _linear(re2, pattern, ignore_case=ignore_case, job=job)
     return KillableRegex(pattern, ignore_case=ignore_case, job=job)
 
 
@@ -91,8 +121,9 @@ def _literal(needle: str, *, ignore_case: bool) -> Find:
         return lambda block, at: (found, found + len(raw)) if (found := block.find(raw, at)) >= 0 else None
     if needle.isascii():
         return _folded(raw.lower())
-    compiled = _linear(re.escape(needle), ignore_case=True)
-    return compiled or _decoded(re.compile(re.escape(needle), re.IGNORECASE))
+    if (re2 := _re2()) is not None:
+        return finder(compiled_by(re2, re.escape(needle), ignore_case=True))
+    return _decoded(re.compile(re.escape(needle), re.IGNORECASE))
 
 
 def _folded(needle: bytes) -> Find:
@@ -122,28 +153,22 @@ def _decoded(regex: re.Pattern[str]) -> Find:
     return find
 
 
-def _linear(pattern: str, *, ignore_case: bool) -> Find | None:
-    """google-re2's search, or None where it is not installed."""
+def _re2() -> Any | None:
+    """google-re2, or None where it is not installed."""
     try:
-        re2: Any = import_module("re2")
+        return import_module("re2")
     except ImportError:
         return None
-    options: Any = re2.Options()
-    options.log_errors = False
-    options.never_nl = True  # without it, `[^x]*` runs over lines and the search becomes quadratic
-    options.case_sensitive = not ignore_case
-    options.max_mem = DFA_BYTES
+
+
+def _linear(re2: Any, pattern: str, *, ignore_case: bool, job: Job) -> InProcess:
     try:
-        compiled: Any = re2.compile(f"(?m){pattern}", options)
+        compiled = compiled_by(re2, pattern, ignore_case=ignore_case)
     except re2.error as error:
         raise _bad("is not a regular expression of the linear kind (no look-around, no backreferences)") from error
-    re2.purge()  # its cache would keep the memory of 128 patterns
-
-    def find(block: bytes, at: int) -> Span | None:
-        found = compiled.search(block, at)
-        return found.span() if found is not None else None
-
-    return find
+    library = str(Path(re2.__file__).resolve().parents[1])
+    apart = KillableRegex(pattern, ignore_case=ignore_case, job=job, library=library)
+    return InProcess(finder(compiled), job, program=compiled.programsize, apart=apart)
 
 
 def _bad(problem: str) -> Invalid:

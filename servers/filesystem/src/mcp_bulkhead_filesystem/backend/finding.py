@@ -31,7 +31,7 @@ class Finding:
 
     def run(self, starts: list[Start]) -> Found:
         for start in starts:
-            walk = Walk(start, self.job, self.found.skipped, self.ignored)
+            walk = Walk(start, self.job, self.found.skipped, self.ignored, notes=self.found.notes)
             with closing(walk.visits()) as visits:
                 for visit in visits:
                     if not self.take(start, visit):

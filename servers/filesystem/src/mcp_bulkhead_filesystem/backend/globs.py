@@ -15,6 +15,8 @@ from mcp_bulkhead.errors import Invalid
 
 MAX_GLOB = 1_000
 MAX_BRANCHES = 64
+SLICE = 50
+"""Patterns in one regex; a larger one takes long to compile and is no quicker."""
 POSIX: Mapping[str, str] = {
     "alpha": "a-zA-Z",
     "digit": "0-9",
@@ -245,12 +247,19 @@ def suffix_of(pattern: str) -> str | None:
     return pattern[1:] if pattern[:1] == "*" and pattern[1:] and is_plain(pattern[1:]) else None
 
 
-def translated(patterns: Sequence[str], translate: Callable[[str], str]) -> re.Pattern[str] | None:
-    """One regex for all of them; those that can match nothing are left out."""
-    regexes: list[str] = []
-    for pattern in patterns:
-        try:
-            regexes.append(translate(pattern))
-        except Malformed:
-            continue
-    return any_of(regexes) if regexes else None
+def translated(
+    patterns: Sequence[str], translate: Callable[[str], str], check: Callable[[], None]
+) -> list[re.Pattern[str]]:
+    """Regexes for all of them, some patterns in each so that compiling can be left; none for what matches nothing."""
+    compiled: list[re.Pattern[str]] = []
+    for first in range(0, len(patterns), SLICE):
+        check()
+        regexes: list[str] = []
+        for pattern in patterns[first : first + SLICE]:
+            try:
+                regexes.append(translate(pattern))
+            except Malformed:
+                continue
+        if regexes:
+            compiled.append(any_of(regexes))
+    return compiled

@@ -94,7 +94,8 @@ class Grepping:
 
     def _below(self, start: Start) -> bool:
         inclusive = start.after is not None and start.after.line > 0
-        with closing(Walk(start, self.job, self.answer.skipped, self.ignored, inclusive).visits()) as visits:
+        walk = Walk(start, self.job, self.answer.skipped, self.ignored, inclusive, self.answer.notes)
+        with closing(walk.visits()) as visits:
             return all(self._visit(start, visit) for visit in visits)
 
     def _visit(self, start: Start, visit: Visit) -> bool:

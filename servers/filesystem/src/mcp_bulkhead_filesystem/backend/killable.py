@@ -2,7 +2,8 @@
 
 Python's `re` can take exponential time and cannot be interrupted. Here it runs in a small interpreter that is started
 on first use, gets blocks over a pipe, and is killed when its time is up, when the caller leaves, or by its own CPU
-limit.
+limit. google-re2 runs there, too, where a pattern is so large and a line so long that even linear time is too much:
+its search cannot be interrupted either.
 """
 
 import os
@@ -31,8 +32,9 @@ class KillableRegex:
 
     batch = BATCH
 
-    def __init__(self, pattern: str, *, ignore_case: bool, job: Job, wall_s: float = WALL_S) -> None:
+    def __init__(self, pattern: str, *, ignore_case: bool, job: Job, wall_s: float = WALL_S, library: str = "") -> None:
         self._pattern = pattern.encode()
+        self._library = library.encode()
         self._ignore_case = ignore_case
         self._job = job
         self._wall_s = wall_s
@@ -76,8 +78,10 @@ class KillableRegex:
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
         self._job.on_cancel = process.kill
-        header = COUNT.pack(self._ignore_case) + COUNT.pack(len(self._pattern)) + self._pattern
-        self._exchange(process, header, until)
+        header = [COUNT.pack(os.getpid()), COUNT.pack(self._ignore_case)]
+        for text in (self._library, self._pattern):
+            header += (COUNT.pack(len(text)), text)
+        self._exchange(process, b"".join(header), until)
         (problem,) = COUNT.unpack(self._take(process, COUNT.size, until))
         if problem:
             raise Invalid(
@@ -119,17 +123,17 @@ class KillableRegex:
                 self._job.check()
                 if time.monotonic() > until:
                     self.close()
-                    raise _too_slow()
+                    raise too_slow()
 
     def _died(self) -> TimedOut | Unavailable:
         self._job.check()
         process = self._process
         limited = process is not None and process.wait() < 0
         self.close()
-        return _too_slow() if limited else Unavailable("The search process ended by itself.", hint="Repeat the call.")
+        return too_slow() if limited else Unavailable("The search process ended by itself.", hint="Repeat the call.")
 
 
-def _too_slow() -> TimedOut:
+def too_slow() -> TimedOut:
     return TimedOut(
         "This pattern takes too long: it can match in too many ways.",
         code="pattern_too_slow",

@@ -4,18 +4,21 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from mcp_bulkhead.errors import Failure, Missing, NotAllowed, OutsideRoot
-from mcp_bulkhead.guards.paths import Entry, Kind, Place, RootFS, Roots
+from mcp_bulkhead.guards.paths import Entry, Kind, OpenedDir, Place, RootFS, Roots
 
 from .answers import Listing, Row, cost_of, size_of
-from .ignore import GIT, Ignoring
+from .ignore import GIT, LEFT_OUT, Ignoring
 from .names import below, first_that_exists, visible
 from .walking import Position, Start
 from .workers import Job
 
 INDENT = "  "
-CHECK_EVERY = 256
+CHECK_EVERY = 4_096
+MAX_NAMES = 1 << 20
+TOO_MANY = "a folder here has over a million names: not all of them were looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,25 @@ class Tree:
         self, rel: str, depth: int, ignoring: Ignoring, resume: Sequence[str] | None, level: int
     ) -> Iterator[Line]:
         with self.root.open_dir(rel) as folder:
-            entries = list(self.checked(folder.entries()))
-            ignoring = ignoring if self.ignored else ignoring.entering(folder, {entry.name for entry in entries})
-        entries = self.kept(rel, entries, ignoring, count=not resume)
-        entries.sort(key=lambda entry: (entry.kind is not Kind.DIR, entry.name))
-        for entry in entries:
-            told, inner = _told(entry, resume, self.after)
-            enters = entry.kind is Kind.DIR and depth > 1 and not entry.denied
-            if told and (inner is None or not enters):
+            names = self.read(folder)
+            ignoring = ignoring if self.ignored else ignoring.entering(folder, {name for name, _ in names})
+        names = self.kept(rel, names, ignoring, count=not resume)
+        names.sort(key=lambda each: (each[1] is not Kind.DIR, each[0]))
+        for name, kind in names:
+            told, inner = _told(name, kind, resume, self.after)
+            if told and (inner is None or depth == 1):
                 continue
-            path = below(rel, entry.name)
+            path = below(rel, name)
+            try:
+                entry = self.root.stat(path)
+            except Missing:
+                continue  # gone since the folder was read
+            except Failure:
+                self.listing.skipped.unreadable += 1
+                continue
+            enters = entry.kind is Kind.DIR and depth > 1 and not entry.denied
+            if told and not enters:
+                continue
             yield Line(
                 INDENT * level + self.shown(path, entry, continued=told), path, None if told else self.row(path, entry)
             )
@@ -71,22 +83,37 @@ class Tree:
         except Failure:
             self.listing.skipped.unreadable += 1
 
-    def checked(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        for count, entry in enumerate(entries):
-            if not count % CHECK_EVERY:
-                self.job.check()
-            self.job.done += 1
-            yield entry
+    def read(self, folder: OpenedDir) -> list[tuple[str, Kind]]:
+        """All names, which costs little for each; the rest is asked only for those that are shown."""
+        names: list[tuple[str, Kind]] = []
+        entries = folder.names()
+        while step := list(islice(entries, CHECK_EVERY)):
+            self.job.check()
+            self.job.done += len(step)
+            names += step
+            if len(names) >= MAX_NAMES:
+                self.note(TOO_MANY)
+                break
+        return names
 
-    def kept(self, rel: str, entries: list[Entry], ignoring: Ignoring, *, count: bool) -> list[Entry]:
+    def kept(
+        self, rel: str, entries: list[tuple[str, Kind]], ignoring: Ignoring, *, count: bool
+    ) -> list[tuple[str, Kind]]:
         if self.ignored:
             return entries
-        dirs = [entry.name for entry in entries if entry.kind is Kind.DIR]
-        names = [entry.name for entry in entries if entry.kind is not Kind.DIR]
-        gone = ignoring.ignored(rel, names, dirs=False) | ignoring.ignored(rel, dirs, dirs=True) | {GIT}
-        left = [entry for entry in entries if entry.name not in gone]
+        if not ignoring.whole:
+            self.note(LEFT_OUT)
+        dirs = [name for name, kind in entries if kind is Kind.DIR]
+        names = [name for name, kind in entries if kind is not Kind.DIR]
+        check = self.job.check
+        gone = ignoring.ignored(rel, names, check, dirs=False) | ignoring.ignored(rel, dirs, check, dirs=True) | {GIT}
+        left = [each for each in entries if each[0] not in gone]
         self.listing.skipped.ignored += len(entries) - len(left) if count else 0
         return left
+
+    def note(self, text: str) -> None:
+        if text not in self.listing.notes:
+            self.listing.notes.append(text)
 
     def row(self, rel: str, entry: Entry) -> Row:
         return Row(visible(self.roots.place(self.root, rel).shown), entry.kind, entry.size, entry.denied)
@@ -162,7 +189,7 @@ def file_line(roots: Roots, place: Place) -> tuple[str, Row]:
     row = Row(shown, entry.kind, entry.size, entry.denied)
     if entry.denied:
         return f"== {shown}  (denied)", row
-    when = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = time_of(entry.mtime_ns) or f"@{entry.mtime_ns // 10**9}"
     facts = [shown, f"{entry.size} bytes", f"modified {when}", stat.filemode(entry.mode), mode_of(found.root)]
     if entry.kind is Kind.LINK:
         tree = Tree(roots, found.root, ignored=True, job=Job(0.0), listing=Listing())
@@ -177,6 +204,14 @@ def file_line(roots: Roots, place: Place) -> tuple[str, Row]:
     return "== " + "  ".join(facts), row
 
 
+def time_of(mtime_ns: int) -> str | None:
+    """A file's time as RFC 3339 has it; None where it has no way to say it: some file systems reach further."""
+    try:
+        return datetime.fromtimestamp(mtime_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def special(mode: int) -> str:
     kinds = ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
     return next((word for test, word in kinds if test(mode)), "special")
@@ -189,14 +224,16 @@ def _resume(start: Start) -> Sequence[str] | None:
     return inner.split("/") if inner else []
 
 
-def _told(entry: Entry, resume: Sequence[str] | None, after: Position | None) -> tuple[bool, Sequence[str] | None]:
+def _told(
+    name: str, kind: Kind, resume: Sequence[str] | None, after: Position | None
+) -> tuple[bool, Sequence[str] | None]:
     """Whether an earlier answer had this entry, and if it may have stopped inside it, where."""
     if not resume or after is None:
         return False, None
     first, rest = resume[0], resume[1:]
-    is_dir = entry.kind is Kind.DIR
+    is_dir = kind is Kind.DIR
     if not rest and not after.is_dir:
-        return is_dir or entry.name <= first, None
-    if not is_dir or entry.name > first:
+        return is_dir or name <= first, None
+    if not is_dir or name > first:
         return False, None
-    return True, rest if entry.name == first else None
+    return True, rest if name == first else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 # Instances have only the tables of Python itself: the machine's own would make answers differ from host to host.
 from mimetypes import MimeTypes
+from pathlib import PurePosixPath
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp")
 MAGIC = (
@@ -78,18 +79,14 @@ def type_of(head: bytes, name: str) -> str:
         return ZIPPED.get(name.rpartition(".")[2].lower(), found)
     if found != "application/octet-stream":
         return found
-    guess, packing = MimeTypes().guess_type(name)
-    return guess if guess and not packing and not guess.startswith(("text/", "image/", "audio/")) else found
+    guess = _by_extension(name)
+    return guess if guess and not guess.startswith(("text/", "image/", "audio/")) else found
 
 
 def text_type_of(name: str) -> str:
     """The MIME type of a text file, by its name."""
-    guess, packing = MimeTypes().guess_type(name)
-    if (
-        guess
-        and not packing
-        and (guess.startswith("text/") or guess in ("application/json", "application/xml", "image/svg+xml"))
-    ):
+    guess = _by_extension(name)
+    if guess and (guess.startswith("text/") or guess in ("application/json", "application/xml", "image/svg+xml")):
         return guess
     return "text/plain"
 
@@ -97,3 +94,8 @@ def text_type_of(name: str) -> str:
 def is_shown(mime: str) -> bool:
     """Whether clients can show it: common images, and any audio."""
     return mime in SHOWN or mime.startswith("audio/")
+
+
+def _by_extension(path: str) -> str | None:
+    """Only ever a value of the table: guessing by the whole name would take a type from a `data:` address in it."""
+    return MimeTypes().types_map[True].get(PurePosixPath(path).suffix.lower())

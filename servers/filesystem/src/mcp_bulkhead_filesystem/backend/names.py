@@ -2,7 +2,8 @@ r"""File names as a model sees them and can send them back.
 
 A name shows unchanged unless it holds what a reader would not see: bytes that are not UTF-8, control, bidi, zero-
 width and look-alike blank characters. Those are written byte by byte as `\xe9`, and a backslash that would read as
-such an escape is written `\x5c`. The form is reversible and passes the library's cleaning unchanged, so a listed name
+such an escape is written `\x5c`. So is the first sign of a name that would begin a line as `-- ` or `==` do, which
+are the server's own. The form is reversible and passes the library's cleaning unchanged, so a listed name
 can be sent back as it stands. A name typed literally still works: the escape is tried first, then the text as given.
 """
 
@@ -23,10 +24,18 @@ ESCAPE = re.compile(r"\\x[0-9a-fA-F]{2}")
 # Blanks a model copies as an ordinary space; the ideographic one (U+3000) it keeps.
 BLANKS = re.compile("[\n\t\u00a0\u1680\u2000-\u200a\u202f\u205f]")
 UNNAMEABLE = (0x00, 0x2F)
+OURS = ("-- ", "==")
+"""How the server's own lines begin, between and behind those that show names."""
 
 
 def visible(path: str) -> str:
     """The form of a name or relative path that is shown."""
+    if path.startswith(OURS) or path == "--":
+        return f"\\x{ord(path[0]):02x}{_rest_visible(path[1:])}"
+    return _rest_visible(path)
+
+
+def _rest_visible(path: str) -> str:
     if path.isprintable() and "\\" not in path and path.isascii():
         return path
     if is_plain(path) and not BLANKS.search(path) and not ESCAPE.search(path):

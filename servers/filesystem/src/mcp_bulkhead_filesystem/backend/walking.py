@@ -15,7 +15,7 @@ from mcp_bulkhead.errors import BadCursor, Failure, NotAllowed
 from mcp_bulkhead.guards.paths import Kind, OpenedDir, Place, RootFS, Roots
 
 from .answers import Skipped
-from .ignore import GIT, MARKS, Ignoring, ignoring_above
+from .ignore import GIT, LEFT_OUT, MARKS, Ignoring, ignoring_above
 from .names import below, first_that_exists, named, visible
 from .workers import Job
 
@@ -108,6 +108,8 @@ class Walk:
     ignored: bool
     inclusive: bool = False
     """Whether the position's own file comes again, because its lines were not all told."""
+    notes: list[str] = field(default_factory=list[str])
+    """Where to say what else there is to say."""
     _stack: list[tuple[str, Ignoring, Sequence[str] | None]] = field(default_factory=list[Any])
 
     def visits(self) -> Generator[Visit, None, None]:
@@ -148,6 +150,8 @@ class Walk:
             if self.ignored
             else ignoring.entering(folder, MARKS.intersection(names) | MARKS.intersection(dirs))
         )
+        if not ignoring.whole and LEFT_OUT not in self.notes:
+            self.notes.append(LEFT_OUT)
         names, dirs = self._kept(folder.rel, names, dirs, ignoring, count=not resume)
         names.sort()
         dirs.sort()
@@ -185,8 +189,8 @@ class Walk:
         gone: set[str] = {GIT}.intersection(names)
         gone_dirs: set[str] = {GIT}.intersection(dirs)
         if not self.ignored:
-            gone |= ignoring.ignored(rel, names, dirs=False)
-            gone_dirs |= ignoring.ignored(rel, dirs, dirs=True)
+            gone |= ignoring.ignored(rel, names, self.job.check, dirs=False)
+            gone_dirs |= ignoring.ignored(rel, dirs, self.job.check, dirs=True)
         if count:
             self.skipped.ignored += len(gone) + len(gone_dirs)
         return (
