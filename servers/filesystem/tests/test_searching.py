@@ -125,3 +125,13 @@ async def test_what_the_guard_refuses_is_not_searched(project: Path, tmp_path: P
         answer = await ask("fs_grep", pattern="needle")
     assert listed(answer.text) == []
     assert "1 denied" in answer.text
+
+
+async def test_a_count_that_ran_out_of_time_is_told_once_and_not_begun_again(tree: Path, serve: Serve) -> None:
+    with (tree / "big.log").open("w") as file:
+        for _ in range(60):
+            file.write("an eel in the sea\n" * 100_000)
+    async with serve(search_s=0.3) as ask:
+        answer = await ask("fs_grep", pattern="e", path="big.log", mode="count")
+    assert "or more" in answer.text
+    assert CURSOR.search(answer.text) is None

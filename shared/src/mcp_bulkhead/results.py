@@ -173,7 +173,11 @@ def as_block(part: Part, to: Rendering) -> ContentBlock:
     if isinstance(part, Embedded):
         return EmbeddedResource(type="resource", resource=contents_of(part, to))
     return ResourceLink(
-        type="resource_link", uri=clean(part.uri).text, name=clean(part.name).text, mime_type=part.mime, size=part.size
+        type="resource_link",
+        uri=clean(part.uri).text,
+        name=clean(part.name).text,
+        mime_type=None if part.mime is None else clean(part.mime).text,
+        size=part.size,
     )
 
 

@@ -72,7 +72,10 @@ class Grepping:
         target = Target(root, rel, after.line if after else 0)
         self.last = target.position(target.told)
         with root.open_file(rel) as file:
-            return self._finished(lambda: self._file(target, file) and self._flush())
+            answer = self._finished(lambda: self._file(target, file) and self._flush())
+        if self.mode is not Mode.LINES:
+            answer.next = None  # one file has one line of answer: there is nothing behind it to go on with
+        return answer
 
     def _finished(self, search: Callable[[], bool]) -> Grepped:
         answer = self.answer
