@@ -1,14 +1,18 @@
 """From a command line to a running server, and what is said when it does not run."""
 
+import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mcp_bulkhead import ServerSettings, ServerSpec, World
 from mcp_bulkhead.app import KEY_BYTES, cursor_key, kept_key, redaction_of, redactor_of, run
+from mcp_bulkhead.audit.chain import SLOTS
+from mcp_bulkhead.audit.files import private_folder, try_lock
 from mcp_bulkhead.settings import FileSecret, load
 from mcp_bulkhead.testing.doors import opened
 from mcp_bulkhead.testing.processes import Process, StdioCarrier, environment
@@ -36,6 +40,34 @@ def test_an_unknown_toolset_is_named_with_those_that_exist(fixture_spec: ServerS
     )
     assert (ended.returncode, ended.stdout) == (2, b"")
     assert b"read, odd, write, or all" in ended.stderr
+
+
+def test_a_process_whose_calls_could_not_be_recorded_does_not_serve(tmp_path: Path):
+    folder = tmp_path / "fixture" / "audit" / "fixture"
+    locks = [try_lock(private_folder(folder / f"chain-{slot}") / "lock") for slot in range(SLOTS)]
+    assert None not in locks
+    ended = subprocess.run(
+        [sys.executable, "-m", "bulkhead_fixture", "--state-dir", str(tmp_path), str(tmp_path / "..")],
+        env=environment({"PYTHONPATH": str(HOME)}),
+        input=b"",
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert b"share one state folder" in ended.stderr
+    assert b"--state-dir" in ended.stderr
+
+
+def test_an_interrupt_at_start_ends_with_130_and_without_a_traceback(
+    fixture_spec: ServerSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(*_: object, **__: object):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("mcp_bulkhead.app.parse", interrupted)
+    assert run(fixture_spec, []) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_the_version_is_printed_and_nothing_is_served(fixture_spec: ServerSpec, capsys: pytest.CaptureFixture[str]):
@@ -90,6 +122,16 @@ def test_a_given_cursor_key_is_used_and_nothing_is_written(tmp_path: Path):
     settings = load(ServerSettings, server="fixture", state_dir=tmp_path / "none", cursor_key="k" * 32)
     assert cursor_key(settings) == b"k" * 32
     assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_key_file_is_replaced_once_by_processes_that_start_together(tmp_path: Path):
+    path = tmp_path / "cursor.key"
+    path.write_bytes(b"")
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(kept_key, [path] * 8))
+    assert keys == {path.read_bytes()}
+    assert len(path.read_bytes()) == KEY_BYTES
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_key_file_that_is_not_ours_is_not_used(tmp_path: Path):

@@ -186,18 +186,32 @@ def cursor_key(settings: ServerSettings) -> bytes:
 
 
 def kept_key(path: Path) -> bytes:
+    """The key in this file, made when there is none; an empty file is what a crash or a full disk leaves."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return found_key(path) or made_key(path)
+
+
+def found_key(path: Path) -> bytes | None:
+    from .audit.files import read_small
+
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) != KEY_BYTES:  # somebody is writing it, or it is not ours
-            raise OSError("not a key") from None
+        key = read_small(path)
+    except FileNotFoundError:
+        return None
+    if len(key) not in (0, KEY_BYTES):
+        raise OSError("not a key")
+    return key or None
+
+
+def made_key(path: Path) -> bytes:
+    from .audit.files import locked, replace_file
+
+    with locked(path.with_suffix(".lock")):  # of two processes that start together, the second takes the first's
+        key = found_key(path)
+        if key is None:
+            key = token_bytes(KEY_BYTES)
+            replace_file(path, key)
         return key
-    key = token_bytes(KEY_BYTES)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-    return key
 
 
 # -- serving ----------------------------------------------------------------------------------------------------------
@@ -224,6 +238,9 @@ def serve(spec: ServerSpec, settings: ServerSettings, leave: Callable[[int], int
     try:
         server = assemble(spec, settings, transport="tcp" if settings.http else "pipe", audit=audit, redactor=redactor)
         telemetry = instrument(server, settings)
+        if audit is not None:
+            audit.reserve()
+            audit.start()
         gc.freeze()
         gc.enable()
         if wire is not None:
@@ -252,14 +269,13 @@ def audit_of(spec: ServerSpec, settings: ServerSettings) -> "AuditLog | None":
         return None
     from .audit import AuditLog
 
-    audit = AuditLog(
+    return AuditLog(
         settings.audit_dir,
         server=spec.name,
         retention_days=settings.audit_retention_days,
         payloads=settings.audit_payloads,
+        max_bytes=settings.audit_max_mb << 20,
     )
-    audit.start()
-    return audit
 
 
 def instrument(server: "BulkheadServer", settings: ServerSettings) -> "Telemetry | None":

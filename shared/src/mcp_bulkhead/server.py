@@ -43,6 +43,9 @@ class Server:
         self.tools: tuple[Tool, ...] = chosen(declared, settings, self.toolsets, default_toolsets)
         self.resources: tuple[Resource, ...] = resources_in(resources)
         self.prompts: tuple[Prompt, ...] = prompts_in(prompts)
+        named = (*declared, *self.resources, *self.prompts)
+        self.names = frozenset(each.name for each in named)
+        """All that an operator may switch off by name, offered now or not."""
 
 
 def chosen(

@@ -204,26 +204,36 @@ class Chain:
             self.lost_files = True
 
 
-def take_slot(
-    server_folder: Path, keys: Keys, clock: Callable[[], float], *, known: tuple[str, Position] | None, old: float
-) -> Chain:
-    """The first chain that no other process holds: one desktop client has one chain over all its restarts."""
+class Slot(NamedTuple):
+    """The place of a chain, and the lock that keeps other processes out of it."""
+
+    folder: Path
+    lock: int
+
+
+def free_slot(server_folder: Path) -> Slot:
+    """The first that no other process holds: one desktop client has one chain over all its restarts."""
     private_folder(server_folder)
-    for slot in range(SLOTS):
-        folder = private_folder(server_folder / f"chain-{slot}")
+    for number in range(SLOTS):
+        folder = private_folder(server_folder / f"chain-{number}")
         lock = try_lock(folder / "lock")
-        if lock is None:
-            continue
-        mine = known[1] if known is not None and known[0] == folder.name else None
-        try:
-            chain = Chain(folder, keys, lock, clock, mine)
-        except OSError:
-            os.close(lock)
-            raise
-        try:
-            chain.begin(old)
-        except OSError:
-            chain.release()
-            raise
-        return chain
+        if lock is not None:
+            return Slot(folder, lock)
     raise OSError(errno.ENOLCK, "every chain of this server is held by another process", str(server_folder))
+
+
+def open_chain(
+    slot: Slot, keys: Keys, clock: Callable[[], float], *, known: tuple[str, Position] | None, old: float
+) -> Chain:
+    mine = known[1] if known is not None and known[0] == slot.folder.name else None
+    try:
+        chain = Chain(slot.folder, keys, slot.lock, clock, mine)
+    except OSError:
+        os.close(slot.lock)
+        raise
+    try:
+        chain.begin(old)
+    except OSError:
+        chain.release()
+        raise
+    return chain

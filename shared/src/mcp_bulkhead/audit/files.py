@@ -29,6 +29,15 @@ def unwritable() -> Unavailable:
     )
 
 
+def no_room() -> Unavailable:
+    """What an operator reads when there are more processes than chains: none of their calls would be recorded."""
+    return Unavailable(
+        "Too many processes of this server share one state folder: none of the calls of one more could be recorded.",
+        hint="End some of them, or give this one its own folder with --state-dir.",
+        code="audit_unavailable",
+    )
+
+
 def private_folder(path: Path) -> Path:
     """A real folder that only its owner may enter; a link or a file in its place is an error, not a detour."""
     if not path.parent.exists():

@@ -12,23 +12,34 @@ from typing import Final
 from .chain import Chain
 from .files import unwritable
 from .inbox import Receipt
-from .payloads import expire_payloads, write_payload
-from .retention import expire
+from .payloads import drop_oldest, expire_payloads, size_of_payloads, write_payload
+from .retention import expire, size_of_segments
 from .trouble import Trouble
 
 SYNC_S: Final = 1.0
 """Records nobody waits for are made durable and put under the signed head at the latest after this."""
 MAX_PAYLOADS: Final = 256
+SWEEP_PART: Final = 8
+"""New payloads of this part of what the log may take up are a reason to look at once."""
 
 
 class Keeper:
     """Works for one writer; everything it is told arrives under one condition."""
 
-    def __init__(self, folder: Path, retention_s: float, clock: Callable[[], float], trouble: Trouble) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        retention_s: float,
+        clock: Callable[[], float],
+        trouble: Trouble,
+        max_bytes: int | None = None,
+    ) -> None:
         self.folder = folder
         self.retention_s = retention_s
         self.clock = clock
         self.trouble = trouble
+        self.max_bytes = max_bytes
+        self.unswept = 0
         self.changed = threading.Condition()
         self.chain: Chain | None = None
         self.receipts: list[Receipt] = []
@@ -60,6 +71,8 @@ class Keeper:
             if self.stopping or len(self.payloads) >= MAX_PAYLOADS:
                 return False
             self.payloads.append((name, data))
+            self.unswept += len(data)
+            self.sweep_due |= self.max_bytes is not None and self.unswept > self.max_bytes // SWEEP_PART
             self.changed.notify()
             return True
 
@@ -91,6 +104,7 @@ class Keeper:
             payloads, self.payloads = self.payloads, []
             sweeps, self.sweeps = self.sweeps, []
             sweep_due, self.sweep_due = self.sweep_due, False
+            self.unswept = 0 if sweep_due else self.unswept
             chain, self.sync_at = self.chain, None
         if chain is not None:
             self.sync(chain, receipts)
@@ -119,8 +133,15 @@ class Keeper:
     def clear(self, chain: Chain | None) -> None:
         before = self.clock() - self.retention_s
         expire_payloads(self.folder, before)
+        excess = drop_oldest(self.folder, self.excess())
         if chain is not None:
-            expire(chain, before, lambda: self.stopping)
+            expire(chain, before, lambda: self.stopping, excess)
+
+    def excess(self) -> int:
+        """How many bytes the log is over what it may take up."""
+        if self.max_bytes is None or not self.folder.is_dir():
+            return 0
+        return size_of_payloads(self.folder) + size_of_segments(self.folder) - self.max_bytes
 
     def attempt(self, step: Callable[[], None]) -> None:
         try:

@@ -1,5 +1,6 @@
 """The audit log of one server process: every call leaves a record, and an effect leaves it before it happens."""
 
+import errno
 import re
 import threading
 import time
@@ -8,16 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .files import unwritable
+from .files import no_room, unwritable
 from .inbox import Inbox, Item, Receipt
 from .keeper import Keeper
 from .keys import DIGEST_PREFIX, Keys
 from .payloads import MAX_PAYLOAD_BYTES
-from .records import RESERVED, body, canonical
+from .records import RESERVED, body, brief, canonical
 from .trouble import Trouble
 from .writer import Rhythm, Writer
 
 DAY_S: Final = 86_400.0
+SEGMENTS_AT_LEAST: Final = 8
 DURABLE_WITHIN_S: Final = 10.0
 SERVER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
@@ -46,6 +48,7 @@ class AuditLog:
         checkpoint_seconds: float = 60.0,
         clock: Callable[[], float] = time.time,
         payloads: bool = False,
+        max_bytes: int | None = None,
     ) -> None:
         if not SERVER_NAME.match(server):
             raise ValueError("a server's name is lower-case letters, digits, - and _")
@@ -55,13 +58,28 @@ class AuditLog:
         self.keys = Keys(self.folder)
         self.inbox = Inbox()
         self.trouble = Trouble()
-        self.keeper = Keeper(self.folder, retention_days * DAY_S, clock, self.trouble)
+        self.keeper = Keeper(self.folder, retention_days * DAY_S, clock, self.trouble, max_bytes)
+        if max_bytes is not None:
+            segment_bytes = min(segment_bytes, max_bytes // SEGMENTS_AT_LEAST)  # only what is closed can go
         rhythm = Rhythm(checkpoint_every, checkpoint_seconds, segment_bytes, segment_seconds)
         self.writer = Writer(self.folder, self.keys, self.inbox, self.keeper, self.trouble, rhythm, clock)
         self.threads = (
             threading.Thread(target=self.writer.run, name="audit-writer", daemon=True),
             threading.Thread(target=self.keeper.run, name="audit-keeper", daemon=True),
         )
+
+    def reserve(self) -> None:
+        """Take a chain before anything is served; raises `Unavailable` when other processes hold them all.
+
+        A folder that cannot be written is no reason not to serve: reading goes on, and what changes something is
+        refused.
+        """
+        try:
+            self.writer.reserve()
+        except OSError as error:
+            self.trouble.met("write", error)
+            if error.errno == errno.ENOLCK:
+                raise no_room() from error
 
     def start(self) -> None:
         for thread in self.threads:
@@ -141,7 +159,7 @@ class AuditLog:
     def _body(self, record: Mapping[str, object]) -> bytes:
         if not RESERVED.isdisjoint(record):
             raise ValueError(f"{sorted(RESERVED)} belong to the log")
-        return body(record, self.clock())
+        return body(brief(record), self.clock())
 
     def _put_durable(self, record: Mapping[str, object], receipt: Receipt) -> None:
         if not self.inbox.put(Item(self._body(record), receipt)):

@@ -42,6 +42,30 @@ def expire_payloads(server_folder: Path, before: float) -> None:
                 path.unlink()
 
 
+def drop_oldest(server_folder: Path, excess: int) -> int:
+    """Removes the longest unused payloads until `excess` bytes are gone; returns how many bytes too many are left."""
+    found: list[tuple[float, int, Path]] = []
+    for path in payload_files(server_folder):
+        with suppress(OSError):
+            status = path.lstat()
+            found.append((status.st_mtime, status.st_size, path))
+    for _, size, path in sorted(found):
+        if excess <= 0:
+            break
+        with suppress(OSError):
+            path.unlink()
+            excess -= size
+    return excess
+
+
+def size_of_payloads(server_folder: Path) -> int:
+    total = 0
+    for path in payload_files(server_folder):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
 def payload_files(server_folder: Path) -> list[Path]:
     try:
         entries = list(payload_folder(server_folder).iterdir())

@@ -20,6 +20,9 @@ GENESIS: Final = "0" * 64
 RESERVED: Final = frozenset({"seq", "prev", "time", "log", "sig"})
 MAX_LINE_BYTES: Final = 1 << 20
 MAX_TEXT_CHARS: Final = 4_000
+MAX_FIELD_CHARS: Final = 256
+WHOLE: Final = frozenset({"targets"})
+"""Fields that are kept in full, since they say what was touched; only a flood of them is shortened."""
 LONG_BYTES: Final = 64 << 10
 MAX_DEPTH: Final = 24
 MAX_NODES: Final = 5_000
@@ -112,6 +115,19 @@ def body(fields: Mapping[str, object], seconds: float) -> bytes:
 
 def line(seq: int, prev: str, rest: bytes) -> bytes:
     return b'{"seq":%d,"prev":"%s",%s' % (seq, prev.encode("ascii"), rest)
+
+
+def brief(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """A record whose free text (names, methods, ids: whatever a caller may choose) is no longer than it need be."""
+    long = {key: value for key, value in fields.items() if key not in WHOLE and is_long(key, value)}
+    plain = _Plain(MAX_FIELD_CHARS)
+    return {**fields, **{key: plain.plain(value) for key, value in long.items()}} if long else fields
+
+
+def is_long(key: str, value: object) -> bool:
+    if key == "agent" and isinstance(value, Mapping):
+        return any(is_long("", part) for part in cast("Mapping[object, object]", value).values())
+    return isinstance(value, str) and len(value) > MAX_FIELD_CHARS
 
 
 def shortened(fields: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from .files import replace_file, sync_folder
 from .records import GENESIS, parse, stamp, unstamp
 from .recovery import Position, born
 from .seals import read_signed
-from .segments import TOMBSTONE, Segment, lines, segments
+from .segments import TOMBSTONE, Segment, chain_folders, lines, segments
 
 MAX_OPEN: Final = 1_000
 Link = tuple[int, str]
@@ -28,16 +28,36 @@ class Contents(NamedTuple):
     closed: frozenset[str]
 
 
-def expire(chain: Chain, before: float, stopping: Callable[[], bool]) -> int:
-    """Removes the closed segments whose last call is older than `before`, oldest first; returns how many."""
+def expire(chain: Chain, before: float, stopping: Callable[[], bool], excess: int = 0) -> int:
+    """Removes the closed segments whose last call is older than `before`, oldest first; returns how many.
+
+    While `excess` bytes are too many, age does not matter.
+    """
     gone = 0
     at = chain.at
     for segment, following in closed_segments(chain, at):
-        if stopping() or born(segment.path) >= before or last_used(segment.path) >= before:
+        if stopping() or (excess <= 0 and not is_older(segment.path, before)):
             break
+        excess -= segment.path.lstat().st_size
         bury(chain, segment, continued_at(following, at))
         gone += 1
     return gone
+
+
+def is_older(path: Path, before: float) -> bool:
+    return born(path) < before and last_used(path) < before
+
+
+def size_of_segments(server_folder: Path) -> int:
+    """What all chains of a server take up, those of other processes included."""
+    return sum(size_of(segment.path) for folder in chain_folders(server_folder) for segment in segments(folder))
+
+
+def size_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # its own process has just let it expire
+        return 0
 
 
 def last_used(path: Path) -> float:

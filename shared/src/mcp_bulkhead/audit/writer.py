@@ -1,11 +1,12 @@
 """The first thread: takes records in groups, chains them, writes them, and signs now and then."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .chain import Chain, take_slot
+from .chain import Chain, Slot, free_slot, open_chain
 from .files import unwritable
 from .inbox import Inbox, Item
 from .keeper import Keeper
@@ -47,6 +48,7 @@ class Writer:
         self.trouble = trouble
         self.rhythm = rhythm
         self.now = now
+        self.slot: Slot | None = None
         self.chain: Chain | None = None
         self.known: tuple[str, Position] | None = None
         self.signed_at = time.monotonic()
@@ -58,6 +60,7 @@ class Writer:
             self.finish()
         finally:
             self.inbox.close()
+            self.let_go()
             self.keeper.stop(self.chain)
 
     def finish(self) -> None:
@@ -67,6 +70,16 @@ class Writer:
         except OSError as error:
             self.trouble.met("write", error)
         self.sign(force=True)
+
+    def reserve(self) -> None:
+        """Before the thread runs: a place that no other process can take any more."""
+        if self.slot is None and self.chain is None:
+            self.slot = free_slot(self.folder)
+
+    def let_go(self) -> None:
+        slot, self.slot = self.slot, None
+        if slot is not None:
+            os.close(slot.lock)
 
     def idle(self) -> float:
         if self.chain is None or not self.chain.unsigned:
@@ -112,7 +125,8 @@ class Writer:
             self.chain = None
         if self.chain is None:
             old = self.now() - self.rhythm.segment_seconds
-            self.chain = take_slot(self.folder, self.keys, self.now, known=self.known, old=old)
+            slot, self.slot = self.slot or free_slot(self.folder), None
+            self.chain = open_chain(slot, self.keys, self.now, known=self.known, old=old)
             self.signed_at = time.monotonic()
         return self.chain
 

@@ -5,13 +5,17 @@ below it. A pattern with slashes matches at any depth (`.kube/config`); `.ssh/**
 `.ssh`; a leading slash ties it to the root. Rules see the *resolved* path: a link `notes.txt` to `.env` is denied.
 """
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 from mcp_bulkhead.errors import Invalid
+
+from .path_failures import invalid_root
 
 # Some file systems (vfat, CIFS, NTFS) open `a.key` when asked for `a.key.` or `a.key `.
 IGNORED_TAIL = " ."
@@ -161,6 +165,41 @@ def _fold(text: str) -> str:
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     # HFS+ ignores zero-width characters in names (CVE-2014-9390).
     return "".join(char for char in folded if unicodedata.category(char) != "Cf")
+
+
+def closed_places(root: Path, places: Sequence[Path]) -> tuple[str, ...]:
+    """Rules that close a server's own files and folders below `root`, wherever links lead on the way to them.
+
+    They go before what an operator chose: nobody who may choose what a model reads means the keys of the audit. A root
+    inside such a place has nothing to offer, and is refused.
+    """
+    real = _real(root)
+    found = dict.fromkeys(spelling for place in places for spelling in _spellings(place))
+    if any(real.is_relative_to(spelling) for spelling in found):
+        raise invalid_root(
+            f"The root folder '{root}' is one of this server's own files, or lies inside its state folder.",
+            "Open another folder, or keep the state elsewhere with --state-dir.",
+        )
+    return tuple(
+        "".join(f"/{_literal(part)}" for part in spelling.relative_to(real).parts)
+        for spelling in found
+        if spelling.is_relative_to(real)
+    )
+
+
+def _spellings(place: Path) -> list[Path]:
+    """Where a place really is, and each link on the way: who replaces the link chooses what is behind it."""
+    links = [each for each in (place, *place.parents) if each.is_symlink()]
+    return [_real(place), *(_real(link.parent) / link.name for link in links)]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve() gives up on a ring of links
+
+
+def _literal(name: str) -> str:
+    """A pattern for this name alone. What folds to nothing matches whatever folds to it."""
+    return "".join(f"[{char}]" if _is_glob(char) else char for char in name) if _fold(name) else "*"
 
 
 DEFAULT_DENY = DenyRules(

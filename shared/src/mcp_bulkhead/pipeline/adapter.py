@@ -87,6 +87,7 @@ class BulkheadServer(MCPServer[Any]):
         self.legacy_sessions: dict[int, Any] = {}
         self.flooded, self.flood_told = 0, 0.0
         runtime.scope_off = self.scope_is_off
+        runtime.switch.knows(server.names)
         super().__init__(
             name=f"bulkhead-{runtime.server}",
             title=title,

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from ..errors import Invalid
 from ..settings import describe
 from ..spec import ServerSpec
-from .installed import absolute_arguments, completed, runnable
+from .installed import absolute_arguments, completed, runnable, without_credentials
 from .plain import json_text, toml_string, yaml_text
 
 MAX_KEY: Final = 16
@@ -181,7 +181,7 @@ def print_config(spec: ServerSpec, client: str, arguments: Sequence[str]) -> int
     infos = describe(spec.settings(), spec.name)
     command, before = runnable(spec)
     given = absolute_arguments(arguments, infos, Path.cwd())
-    args, env = completed(given, infos)
+    args, env = completed(without_credentials(given), infos)
     where, text = client_config(spec, client, command=command, args=[*before, *args], env=env)
     sys.stdout.write(text)
     sys.stderr.write(f"{CLIENTS[client].title}: {where}\n")

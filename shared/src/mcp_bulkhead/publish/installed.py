@@ -1,5 +1,6 @@
 """How a server is started on this machine: its command in full, and its arguments as they mean something anywhere."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from ..spec import ServerSpec
 
 PLACE: Final = "/absolute/path/to/folder"
 """What generated documentation shows where a person names a folder."""
+CREDENTIALS: Final = "://YOUR_USER:YOUR_PASSWORD@"
+IN_URL: Final = re.compile(r"://(?:[^\s/?#]*|[^\s/?#:]*:(?!\d*/)[^\s@]*)@")
+"""A password may hold a slash that nobody escaped; digits before a slash are a port."""
 
 
 def runnable(spec: ServerSpec) -> tuple[str, list[str]]:
@@ -75,6 +79,11 @@ def read_values(
             yield info, name, value if equals else None
         else:
             yield info, name, next(pending, None)
+
+
+def without_credentials(args: Sequence[str]) -> list[str]:
+    """`args` with what stands for user and password inside a URL replaced: configuration is pasted and shared."""
+    return [IN_URL.sub(CREDENTIALS, text) for text in args]
 
 
 def absolute(text: str, here: Path) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
 from .declaration import check_declaration
 from .environment import default_state_dir
 from .fields import DefaultShown, Group, Kind, Metavar
+from .secret import FileSecret
 
 LIMITS = Group("Limits")
 HOSTING = Group("Hosting")
@@ -179,6 +180,9 @@ class ServerSettings(BaseModel):
     audit_retention_days: Annotated[
         int, AUDIT, Field(ge=1, description="Days after which whole audit segments are removed.")
     ] = 30
+    audit_max_mb: Annotated[
+        int, AUDIT, Field(ge=16, description="Megabytes of audit after which the oldest segments are removed early.")
+    ] = 1024
     audit_payloads: Annotated[
         bool, AUDIT, Field(description="Also keep full arguments and results, in a separate private file.")
     ] = False
@@ -210,6 +214,14 @@ class ServerSettings(BaseModel):
     @property
     def kill_file(self) -> Path:
         return self.kill_switch or self.server_state_dir / "kill"
+
+    @property
+    def own_places(self) -> tuple[Path, ...]:
+        """What only this server and its operator may see or change: state and keys, the kill switch, its settings."""
+        secrets = (getattr(self, name) for name in type(self).model_fields)
+        files = [secret.path for secret in secrets if isinstance(secret, FileSecret)]
+        config = [] if self.config is None else [self.config]
+        return (self.state_dir, self.kill_file, *config, *files)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -17,8 +17,16 @@ import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 CHUNK: Final = 65_536
+PAUSE_AT: Final = 32_000_000
+DROP_AT: Final = 64_000_000
+"""Bytes that wait to be read by the client: from the first on no request is taken in, from the second on answers are
+replaced by a short error. What is in work when the reader pauses must fit in between."""
+
+LOOK_AGAIN_S: Final = 0.2
+UNREAD: Final = "busy: the answers before this one are not being read, so this one was dropped"
 REFUSAL: Final = b'{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"%s"}}\n'
 Incoming = SessionMessage | Exception
 Refuse = Callable[[str, int], None]
@@ -51,9 +59,16 @@ def duplicate(descriptor: int) -> int:
 class Reader(threading.Thread):
     """Reads lines and hands them to the event loop; a line over the cap is answered and skipped, never stored."""
 
-    def __init__(self, wire: Wire, most: int, deliver: Callable[[Incoming | None], None], refuse: Refuse) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        most: int,
+        deliver: Callable[[Incoming | None], None],
+        refuse: Refuse,
+        has_room: Callable[[float], bool] = lambda _: True,
+    ) -> None:
         super().__init__(name="bulkhead-stdin", daemon=True)
-        self.wire, self.most, self.deliver, self.refuse = wire, most, deliver, refuse
+        self.wire, self.most, self.deliver, self.refuse, self.has_room = wire, most, deliver, refuse, has_room
 
     def run(self) -> None:
         pending, skipping = bytearray(), False
@@ -64,6 +79,7 @@ class Reader(threading.Thread):
                     line = bytes(pending[:end])
                     del pending[: end + 1]
                     if not skipping:
+                        self.hold()
                         self.take(line)
                     skipping = False
                 if len(pending) > self.most:
@@ -74,12 +90,21 @@ class Reader(threading.Thread):
         with suppress(RuntimeError):  # the loop may be gone already
             self.deliver(None)
 
+    def hold(self) -> None:
+        """Take nothing in while the client does not read what it asked for, unless it has left."""
+        while not self.has_room(LOOK_AGAIN_S) and not left(self.wire.incoming):
+            continue
+
     def take(self, line: bytes) -> None:
         if len(line) > self.most:
             self.refuse(f"request larger than {self.most} bytes", types.INVALID_REQUEST)
         elif line.strip():
             try:
-                self.deliver(parsed(line))
+                message = parsed(line)
+                if id_is_broken(message, line):
+                    self.refuse("the id is neither a string nor an integer", types.INVALID_REQUEST)
+                else:
+                    self.deliver(message)
             except ValidationError as error:  # answered here: the SDK drops such a frame, and the client would wait
                 broken = error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
                 if broken:
@@ -93,6 +118,25 @@ def parsed(line: bytes) -> SessionMessage:
     return SessionMessage(types.jsonrpc_message_adapter.validate_json(text, by_name=False))
 
 
+def id_is_broken(message: SessionMessage, line: bytes) -> bool:
+    """A request with an id that is none is read as a notification: nobody would answer it, or write it down."""
+    if isinstance(message.message, types.JSONRPCRequest):
+        return False
+    frame = from_json(line.decode("utf-8", "replace"))
+    return "method" in frame and "id" in frame
+
+
+def left(descriptor: int) -> bool:
+    """Whether the other end is closed, whatever still lies in between."""
+    import select
+
+    if not hasattr(select, "poll"):  # Windows: a signal, or the end of its reading, tells
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
+
+
 class Writer(threading.Thread):
     """Writes finished lines; a client that stopped reading blocks this thread and nothing else."""
 
@@ -101,6 +145,19 @@ class Writer(threading.Thread):
         self.wire = wire
         self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.broken = threading.Event()
+        self.waiting = 0
+        self.drained = threading.Condition()
+
+    def put(self, line: bytes) -> None:
+        if self.broken.is_set():  # nobody takes lines out any more
+            return
+        with self.drained:
+            self.waiting += len(line)
+        self.lines.put(line)
+
+    def has_room(self, timeout: float) -> bool:
+        with self.drained:
+            return self.drained.wait_for(lambda: self.waiting < PAUSE_AT or self.broken.is_set(), timeout)
 
     def run(self) -> None:
         try:
@@ -108,8 +165,15 @@ class Writer(threading.Thread):
                 view = memoryview(line)
                 while view:
                     view = view[os.write(self.wire.outgoing, view) :]
+                self.written(len(line))
         except OSError:
             self.broken.set()
+            self.written(0)
+
+    def written(self, size: int) -> None:
+        with self.drained:
+            self.waiting -= size
+            self.drained.notify_all()
 
     def finish(self, timeout: float) -> None:
         self.lines.put(None)
@@ -136,17 +200,19 @@ async def stdio(
                 incoming_send.send_nowait(message)
 
     def refuse(why: str, code: int) -> None:
-        writer.lines.put(REFUSAL % (code, why.encode()))
+        writer.put(REFUSAL % (code, why.encode()))
         loop.call_soon_threadsafe(refused, why)
 
     async def send() -> None:
         async with outgoing_receive:
             async for message in outgoing_receive:
-                text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                writer.lines.put(text.encode("utf-8", "backslashreplace") + b"\n")
+                line = line_of(message, full=writer.waiting > DROP_AT)
+                if line is not None:
+                    writer.put(line)
 
     writer.start()
-    Reader(wire, most, lambda message: loop.call_soon_threadsafe(arrive, message) and None, refuse).start()
+    deliver: Callable[[Incoming | None], None] = lambda message: loop.call_soon_threadsafe(arrive, message) and None  # noqa: E731
+    Reader(wire, most, deliver, refuse, writer.has_room).start()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(send)
         try:
@@ -156,6 +222,18 @@ async def stdio(
             with anyio.CancelScope(shield=True):
                 await drain(tasks, outgoing)
     writer.finish(0.2)
+
+
+def line_of(message: SessionMessage, *, full: bool) -> bytes | None:
+    """The line to write; where too much waits already, a short word instead of an answer and nothing else."""
+    said = message.message
+    if full:
+        if not isinstance(said, types.JSONRPCResponse | types.JSONRPCError):
+            return None
+        said = types.JSONRPCError(
+            jsonrpc="2.0", id=said.id, error=types.ErrorData(code=types.INTERNAL_ERROR, message=UNREAD)
+        )
+    return said.model_dump_json(by_alias=True, exclude_unset=True).encode("utf-8", "backslashreplace") + b"\n"
 
 
 async def drain(tasks: Any, outgoing: MemoryObjectSendStream[SessionMessage]) -> None:
