@@ -13,6 +13,7 @@ from .deny import DenyRules
 from .entries import Entry, Kind
 from .path_failures import denied, failure_from, not_regular
 from .path_input import check_name
+from .reserved import TEMP_PREFIX
 
 # O_NONBLOCK: the open of a pipe or device that slips in must not wait; O_NOCTTY: nor make a terminal ours.
 # A flag that the platform lacks is 0, so that this module imports everywhere.
@@ -65,7 +66,7 @@ class OpenedFile(Opened):
 
     def etag(self) -> str:
         """Changes when the file is written or replaced; cheap, since it does not read the content."""
-        state = struct.pack(">QQQq", self.dev & 2**64 - 1, self.ino & 2**64 - 1, self.size, self.mtime_ns)
+        state = struct.pack(">QQQQ", *(each & 2**64 - 1 for each in (self.dev, self.ino, self.size, self.mtime_ns)))
         return blake2b(state, digest_size=8).hexdigest()
 
 
@@ -83,11 +84,13 @@ class OpenedDir(Opened):
         self.rules = rules
 
     def entries(self) -> Iterator[Entry]:
-        """Every name with its stat; a name that vanishes meanwhile is left out."""
+        """Every name with its stat; one that vanishes meanwhile, or is still being written by us, is left out."""
         is_denied = self.deny_test()
         try:
             with os.scandir(self._open_fd()) as items:
                 for item in items:
+                    if item.name.startswith(TEMP_PREFIX):
+                        continue
                     try:
                         st = item.stat(follow_symlinks=False)
                     except FileNotFoundError:
@@ -102,6 +105,8 @@ class OpenedDir(Opened):
         try:
             with os.scandir(self._open_fd()) as items:
                 for item in items:
+                    if item.name.startswith(TEMP_PREFIX):
+                        continue
                     if item.is_file(follow_symlinks=False):
                         yield item.name, file
                     elif item.is_dir(follow_symlinks=False):

@@ -6,6 +6,7 @@ used later.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +22,8 @@ from .path_failures import ambiguous_name, failure_from, invalid_root, root_gone
 from .path_input import check_relative, same_name, split_parts
 from .root_handle import RootHandle
 from .roots import Place, Roots
+from .spots import Spot, split_last
+from .write_failures import not_on_windows, read_only, said_plainly
 
 __all__ = ["DEFAULT_DENY", "DenyRules", "Entry", "Kind", "OpenedDir", "OpenedFile", "Place", "RootFS", "Roots"]
 
@@ -74,6 +77,18 @@ class RootFS:
         _, resolved = self._guarded(lambda path: self._opener.stat(path, follow=True), rel)
         check_allowed(resolved, self.deny)
         return resolved
+
+    def parent_of(self, rel: str) -> Spot:
+        """For changing it: the last name of a path, not followed, in its open folder. Refused in a read-only root."""
+        if not self.writable:
+            raise read_only()
+        if sys.platform == "win32":
+            raise not_on_windows()
+        check_relative(rel)
+        folder, name, is_folder = split_last(rel)
+        opened = self.open_dir(folder)
+        with said_plainly():
+            return Spot.at(opened, name, is_folder=is_folder)
 
     def is_current(self) -> bool:
         """Whether the operator's path still names the folder that was opened at the start."""
