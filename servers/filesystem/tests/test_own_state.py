@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     (home / "token").write_text("SECRET-" + "t" * 20)
     (home / "config.toml").write_text("# SECRET\n")
-    (home / "stop").write_text("# SECRET\nfs_nothing\n")
+    (home / "stop").write_text("# SECRET\nfs_find\n")
     (home / "shortcut").symlink_to(".local/state/filesystem/audit")
     (home / "pass").symlink_to("token")
     (home / "notes.txt").write_text("open to all")
