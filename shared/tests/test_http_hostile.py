@@ -152,8 +152,11 @@ def test_what_is_no_http_is_told_to_the_gate():
     def work(address: tuple[str, int]) -> None:
         with ExitStack() as stack:
             connection = half_open(stack, address, b"\x16\x03\x01 not http\r\n\r\n")
-            assert connection.recv(1_000).startswith(b"HTTP/1.1 400")
-            assert gone(connection)
+            said = b""
+            connection.settimeout(5)
+            while chunk := connection.recv(1_000):  # until the server hangs up
+                said += chunk
+            assert said.startswith(b"HTTP/1.1 400")
 
     asyncio.run(served(short(refused), greeting, work))
     assert refused == ["http_400"]

@@ -76,6 +76,9 @@ def host(spec: ServerSpec, argv: Sequence[str]) -> int:
     assert isinstance(settings, ServerSettings)
     configure(settings.log_level, spec.name)
     audit = audit_of(spec, settings)
+    if audit is not None:
+        audit.reserve()
+        audit.start()
     described = spec.build(settings)
     runtime = runtime_of(spec, settings, transport="tcp", audit=audit, redactor=None)
     server = Everything(described, runtime, title=spec.title, instructions=described.instructions)

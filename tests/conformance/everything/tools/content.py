@@ -89,3 +89,12 @@ async def test_trigger_tool_change(stage: Backend) -> Text:
     """Use this to change the list of tools by the operator's switch."""
     stage.turn_switch()
     return Text("The switch was turned.")
+
+
+@tool(effect="read", scope="test")
+async def test_never_called() -> Text:
+    """Use this to be switched off and on again.
+
+    Gives nothing worth having.
+    """
+    return Text("nothing")

@@ -94,7 +94,16 @@ def test_without_the_right_key_a_request_is_401_and_audited(spec: ServerSpec, tm
 def test_binding_beyond_this_machine_is_refused_with_the_fix(spec: ServerSpec, tmp_path: Path) -> None:
     with spec.world(tmp_path / "world") as world:
         ended = subprocess.run(  # noqa: S603 - the server under test
-            [sys.executable, "-m", spec.module, "--state-dir", str(tmp_path), "--http", "0.0.0.0:0", *world.arguments],
+            [
+                sys.executable,
+                "-m",
+                spec.module,
+                "--state-dir",
+                str(tmp_path / "state"),
+                "--http",
+                "0.0.0.0:0",
+                *world.arguments,
+            ],
             env=environment(world.environment),
             capture_output=True,
             timeout=20,
